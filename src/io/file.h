@@ -1,0 +1,31 @@
+/* Files, distrustfully. Inputs must be regular files (symlinks are followed, then checked); every read is bounded; short reads,
+ * EINTR and truncation while reading become errors that name the path. SPDX-License-Identifier: Apache-2.0 */
+#ifndef GS_IO_FILE_H
+#define GS_IO_FILE_H
+
+#include "base/mem.h"
+
+typedef struct gs_file {
+    int fd;
+    uint64_t size;
+    char *path; /* owned */
+} gs_file;
+
+gs_status gs_file_open(gs_file *f, const char *path, gs_error *err) GS_CHECKED; /* read only */
+void gs_file_close(gs_file *f); /* accepts {.fd = -1} and all-zero with path == NULL */
+/* Exactly n bytes at offset, or an error. */
+gs_status gs_file_pread(const gs_file *f, uint64_t offset, void *dst, size_t n, gs_error *err) GS_CHECKED;
+/* The kernel may drop these pages: keeps a long run from filling the page cache. */
+void gs_file_forget(const gs_file *f, uint64_t offset, uint64_t n);
+
+/* Whole small file, at most max bytes, NUL-terminated (the NUL is not counted in *n). Caller gs_free()s *data. */
+gs_status gs_file_read_all(const char *path, size_t max, char **data, size_t *n, gs_error *err) GS_CHECKED;
+gs_status gs_pwrite_all(int fd, uint64_t offset, const void *src, size_t n, const char *path, gs_error *err) GS_CHECKED;
+/* Create or replace, exact mode whatever the umask, fsync. */
+gs_status gs_file_write_all(const char *path, const void *src, size_t n, unsigned mode, gs_error *err) GS_CHECKED;
+
+bool gs_path_is_dir(const char *path);
+bool gs_path_exists(const char *path);
+char *gs_path_join(const char *dir, const char *name); /* caller gs_free()s */
+
+#endif

@@ -1,0 +1,29 @@
+/* The output directory appears complete or not at all (architecture §4). Work happens in a hidden folder beside it,
+ * ".<name>.glmslim-work", on the same file system, locked while a run owns it; commit syncs and renames.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef GS_IO_OUTDIR_H
+#define GS_IO_OUTDIR_H
+
+#include "io/file.h"
+
+typedef struct gs_outdir {
+    char *final_path;    /* absolute or as given */
+    char *work_path;
+    int lock_fd;
+    bool replaces;       /* an existing directory is exchanged at commit */
+    bool active;
+} gs_outdir;
+
+/* Checks only, nothing is created: parent exists and is writable (missing parents will be created), target absent, an
+ * empty directory, or overwrite; not inside, equal to or above model_dir (after resolving links). */
+gs_status gs_outdir_check(const char *final_path, const char *model_dir, bool overwrite, gs_error *err) GS_CHECKED;
+/* Free bytes on the file system the output will be on; 0 = unknown. */
+uint64_t gs_outdir_free_bytes(const char *final_path);
+/* Create and lock the work folder. A leftover of a dead run is removed; one held by a living run is refused, naming its pid. */
+gs_status gs_outdir_begin(gs_outdir *o, const char *final_path, const char *model_dir, bool overwrite, gs_error *err) GS_CHECKED;
+/* fsync, mode 0750, rename into place (an existing directory is exchanged by rename and the old one deleted after). */
+gs_status gs_outdir_commit(gs_outdir *o, gs_error *err) GS_CHECKED;
+/* Remove the work folder. No-op after commit or on an all-zero struct. */
+void gs_outdir_abort(gs_outdir *o);
+
+#endif

@@ -1,0 +1,44 @@
+/* Planned safetensors output: all names, types, shapes and places are fixed before the first byte, headers are written first,
+ * data goes to planned offsets with pwrite in any order and from any thread. Layout and sharding are those of spec/03
+ * §1.2, §1.3, §5.2. SPDX-License-Identifier: Apache-2.0 */
+#ifndef GS_IO_WRITER_H
+#define GS_IO_WRITER_H
+
+#include "io/safetensors.h"
+
+typedef struct gs_out_file {
+    char *name;          /* final name */
+    uint64_t bytes;      /* whole file */
+    uint64_t header_bytes; /* 8 + padded header */
+    int64_t n_tensors;
+} gs_out_file;
+
+typedef struct gs_layout {
+    gs_tensor *tensors;  /* generation order; file and offset are set by gs_layout_plan */
+    int64_t count;
+    gs_out_file *files;  int n_files;
+    char *index_name;    /* NULL when not sharded */
+    uint64_t total_bytes; /* of tensor data */
+    gs_arena *arena;
+} gs_layout;
+
+void gs_layout_init(gs_layout *l);
+void gs_layout_release(gs_layout *l);
+/* Append one tensor in generation order; returns its index, which gs_writer_put takes. The name is copied. */
+int64_t gs_layout_add(gs_layout *l, const char *name, gs_dtype dtype, int rank, const int64_t *shape);
+/* prefix: "quant_model_weight_w8a8". shard_limit in bytes; 0 = one file "<prefix>.safetensors" and no index. */
+gs_status gs_layout_plan(gs_layout *l, const char *prefix, uint64_t shard_limit, gs_error *err) GS_CHECKED;
+/* Text of the index file (indent 2, no newline at the end). Caller gs_free()s. */
+char *gs_layout_index_json(const gs_layout *l, size_t *n);
+
+typedef struct gs_writer gs_writer;
+/* Creates the files in dir (mode 0600 until finished), sets their size (ENOSPC shows here where the file system
+ * tells), writes headers. Checks free space first. */
+gs_status gs_writer_open(gs_writer **out, const char *dir, const gs_layout *layout, gs_error *err) GS_CHECKED;
+/* Write n bytes at byte `offset` of tensor `index`. Thread-safe for different ranges. */
+gs_status gs_writer_put(gs_writer *w, int64_t index, uint64_t offset, const void *src, size_t n, gs_error *err) GS_CHECKED;
+/* Every tensor must have been written completely (byte counts are kept); fsync; mode 0400; frees nothing. */
+gs_status gs_writer_finish(gs_writer *w, gs_error *err) GS_CHECKED;
+void gs_writer_free(gs_writer *w); /* closes; a writer that was not finished leaves its files to the outdir's abort */
+
+#endif

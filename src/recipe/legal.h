@@ -1,0 +1,31 @@
+/* What may be combined with what: spec/01 §2 (order of checks and wording), spec/00 §1, spec/06. Everything here is decided
+ * from the recipe alone, before a file is opened. SPDX-License-Identifier: Apache-2.0 */
+#ifndef GS_RECIPE_LEGAL_H
+#define GS_RECIPE_LEGAL_H
+
+#include "base/str.h"
+
+/* The scheme a legal recipe asks for (spec/01 §2.2). */
+typedef enum gs_quant_type {
+    GS_Q_FLOAT, GS_Q_W8A8, GS_Q_W8A8_DYNAMIC, GS_Q_W8A16, GS_Q_W4A16, GS_Q_W8A8S, GS_Q_W4A8_DYNAMIC, GS_Q_W4A4_FLATQUANT_DYNAMIC,
+} gs_quant_type;
+
+typedef struct gs_resolved {
+    gs_quant_type type;
+    int w_bit, a_bit;        /* after co_sparse's replacement */
+    bool co_sparse;          /* after is_lowbit's override */
+    bool lowbit_class;       /* weights of spec/01 §9.3 */
+    bool per_group;
+    int group_size;          /* -1 unless per_group */
+    int disable_level;       /* n of L<n> */
+    bool npu_dtypes;         /* save_dtype checkpoint: dtypes of spec/06 §5 */
+} gs_resolved;
+
+/* Static name of a type: "W8A8". */
+const char *gs_quant_type_name(gs_quant_type t);
+
+/* Full check. notes (may be NULL) collects warnings, one line each. Not-yet-built parameters: GS_ERR_UNSUPPORTED
+ * "not implemented yet: …" only after every check of legality has passed. */
+gs_status gs_recipe_resolve(const gs_recipe *r, gs_resolved *out, gs_str *notes, gs_error *err) GS_CHECKED;
+
+#endif

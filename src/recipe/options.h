@@ -1,0 +1,37 @@
+/* The one option table: parsing, help, ranges, defaults and docs/options.md are all rendered from it. The first 36 rows are the
+ * parameters of quant_glm.py with its spelling ('-' is accepted for '_'); ours follow. SPDX-License-Identifier: Apache-2.0 */
+#ifndef GS_RECIPE_OPTIONS_H
+#define GS_RECIPE_OPTIONS_H
+
+#include "base/mem.h"
+#include "base/str.h"
+
+typedef enum gs_option_kind { GS_OPT_STRING, GS_OPT_STRINGS, GS_OPT_INT, GS_OPT_INT64, GS_OPT_DOUBLE, GS_OPT_BOOL, GS_OPT_FLAG } gs_option_kind;
+
+typedef struct gs_option {
+    const char *name;       /* with '_' */
+    gs_option_kind kind;
+    size_t field;           /* offsetof(gs_recipe, …) */
+    const char *default_text; /* as shown in help; NULL = none */
+    const char *const *choices; /* NULL-terminated or NULL */
+    const char *help;       /* one line */
+    const char *doc;        /* a sentence or two for docs/options.md and the man page: range, effect, deviation */
+    bool ours;              /* not a parameter of quant_glm.py */
+} gs_option;
+
+extern const gs_option gs_options[];
+extern const int gs_option_count;
+
+/* Parse argv[1..argc) into *r (already gs_recipe_defaults()ed). `arena` keeps the lists. *help is set if -h/--help was met.
+ * Errors are GS_ERR_USAGE with argparse's wording where it has one ("argument --act_method: invalid choice: 4 (choose from 1, 2, 3)").
+ * Repeated options: the last wins. `extra` (may be NULL) is asked about words the table does not know ("--json FILE", …): it
+ * returns the number of words it took, 0 = unknown, < 0 = error in *err. */
+typedef int (*gs_extra_option_fn)(void *ctx, int argc, char **argv, int at, gs_error *err);
+gs_status gs_options_parse(gs_recipe *r, gs_arena *arena, int argc, char **argv, gs_extra_option_fn extra, void *ctx,
+                           bool *help, gs_error *err) GS_CHECKED;
+bool gs_option_given(const gs_recipe *r, const char *name);
+void gs_options_help(gs_str *out, const char *program);   /* --help of the quantizing command */
+void gs_options_markdown(gs_str *out);                     /* docs/options.md */
+void gs_options_roff(gs_str *out);                         /* OPTIONS section of the man page */
+
+#endif

@@ -1,0 +1,12 @@
+/* The report as text for a person and as JSON for a program. SPDX-License-Identifier: Apache-2.0 */
+#ifndef GS_REPORT_REPORT_H
+#define GS_REPORT_REPORT_H
+
+#include "base/str.h"
+
+void gs_report_text(const gs_report *r, gs_str *out);   /* summary: per-layer table, sizes, time per phase */
+void gs_report_plan_text(const gs_report *r, gs_str *out); /* --dry_run: tensors by type, bytes, files, memory, time */
+char *gs_report_json(const gs_report *r, const gs_recipe *recipe, size_t *n); /* caller gs_free()s */
+void gs_bytes_text(uint64_t bytes, char out[32]);        /* "1.23 GB" (decimal) */
+
+#endif
