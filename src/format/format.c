@@ -1,0 +1,192 @@
+/* The table of formats and the side files all of them share: description, config.json, copied files.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "format/format.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "io/json.h"
+
+const gs_format *gs_format_get(const gs_recipe *recipe)
+{
+    return recipe->mindie_format ? &gs_format_mindie : &gs_format_ascend_v1;
+}
+
+static void lower_type(gs_quant_type type, char *buf, size_t n)
+{
+    const char *name = gs_quant_type_name(type);
+    size_t i = 0;
+    for (; name[i] && i + 1 < n; i++) buf[i] = (char)tolower((unsigned char)name[i]);
+    buf[i] = '\0';
+}
+
+char *gs_format_weights_prefix(gs_quant_type type, char *buf, size_t n)
+{
+    char lower[48];
+    lower_type(type, lower, sizeof lower);
+    snprintf(buf, n, "quant_model_weight_%s", lower);
+    return buf;
+}
+
+char *gs_format_description_name(const gs_format *f, gs_quant_type type, char *buf, size_t n)
+{
+    char lower[48];
+    lower_type(type, lower, sizeof lower);
+    if (f->typed_description)
+        snprintf(buf, n, "quant_model_description_%s.json", lower);
+    else
+        snprintf(buf, n, "quant_model_description.json");
+    return buf;
+}
+
+static void put(gs_json_out *j, const char *key, const char *value)
+{
+    gs_json_out_key(j, key);
+    gs_json_out_string(j, value);
+}
+
+char *gs_format_description(const gs_format *f, const gs_manifest *m, const gs_resolved *r, bool kv, size_t *n)
+{
+    gs_json_out *j = gs_json_out_create(2);
+    gs_json_out_begin(j, '{');
+    if (f->version) put(j, "version", "1.0.0");
+    put(j, "model_quant_type", gs_quant_type_name(r->type));
+    if (kv) {
+        put(j, "kv_cache_type", "C8"); /* vllm-ascend's switch */
+        put(j, "kv_quant_type", "C8"); /* MindIE's */
+    }
+    if (f->version && r->group_size > 0) {
+        gs_json_out_key(j, "group_size");
+        gs_json_out_int(j, r->group_size);
+    }
+    for (int64_t i = 0; i < m->layout.count; i++) put(j, m->layout.tensors[i].name, m->type[i]);
+    gs_json_out_end(j);
+    return gs_json_out_finish(j, n);
+}
+
+/* One line of the quantization_config object, at depth 2 of a file indented by 4. */
+static void config_line(gs_str *s, const char *key, const char *token)
+{
+    gs_str_printf(s, "%s\n        \"%s\": %s", s->len > 1 ? "," : "", key, token);
+}
+
+static void config_bool(gs_str *s, const char *key, bool v) { config_line(s, key, v ? "true" : "false"); }
+
+static void config_int(gs_str *s, const char *key, int64_t v)
+{
+    char token[32];
+    snprintf(token, sizeof token, "%lld", (long long)v);
+    config_line(s, key, token);
+}
+
+static void config_double(gs_str *s, const char *key, double v)
+{
+    char token[32];
+    gs_json_repr_double(v, token);
+    config_line(s, key, token);
+}
+
+static void config_string(gs_str *s, const char *key, const char *v)
+{
+    gs_json_out *j = gs_json_out_create(-1);
+    gs_json_out_string(j, v);
+    size_t n = 0;
+    char *token = gs_json_out_finish(j, &n);
+    config_line(s, key, token);
+    gs_free(token);
+}
+
+/* The dictionary the script records, in its order, from the arguments after the library's own replacements. */
+static void quantization_config(gs_str *s, const gs_recipe *recipe, const gs_resolved *r)
+{
+    gs_str_adds(s, "{");
+    config_int(s, "group_size", r->per_group ? r->group_size : 0);
+    config_line(s, "kv_quant_type", recipe->use_kvcache_quant ? "\"C8\"" : "null");
+    config_line(s, "fa_quant_type", recipe->use_fa_quant ? "\"FAQuant\"" : "null");
+    config_int(s, "w_bit", r->w_bit);
+    config_int(s, "a_bit", r->a_bit);
+    config_string(s, "dev_type", recipe->device_type);
+    config_double(s, "fraction", recipe->fraction);
+    config_int(s, "act_method", recipe->act_method);
+    config_bool(s, "co_sparse", r->co_sparse);
+    config_string(s, "anti_method", recipe->anti_method);
+    config_string(s, "disable_level", recipe->disable_level);
+    config_bool(s, "do_smooth", recipe->do_smooth);
+    config_bool(s, "use_sigma", recipe->use_sigma);
+    config_double(s, "sigma_factor", recipe->sigma_factor);
+    config_bool(s, "is_lowbit", recipe->is_lowbit);
+    config_bool(s, "mm_tensor", false); /* always false in the reference, whatever was asked */
+    config_bool(s, "w_sym", recipe->w_sym);
+    config_bool(s, "open_outlier", recipe->open_outlier);
+    config_bool(s, "is_dynamic", recipe->is_dynamic);
+    if (recipe->use_reduce_quant) config_line(s, "reduce_quant_type", "\"per_channel\"");
+    gs_str_adds(s, "\n    }");
+}
+
+gs_status gs_format_config(const gs_format *f, const gs_config *c, const gs_recipe *recipe, const gs_resolved *r,
+                           char **out, size_t *n, gs_error *err)
+{
+    char dtype[24], type[48], quantize[64];
+    snprintf(dtype, sizeof dtype, "\"%s\"", c->torch_dtype);
+    lower_type(r->type, type, sizeof type);
+    snprintf(quantize, sizeof quantize, "\"%s\"", type);
+    gs_str quantization;
+    gs_str_init(&quantization);
+    quantization_config(&quantization, recipe, r);
+    const gs_json_set sets[] = {
+        {"torch_dtype", dtype}, {"quantize", quantize}, {"quantization_config", quantization.data}};
+    const int n_sets = f->config_quantize ? 3 : 1;
+    const gs_status status = gs_json_rewrite(c->text, c->text_bytes, "config.json", 4, sets, n_sets, out, n, err);
+    gs_str_release(&quantization);
+    return status;
+}
+
+static bool is_copied(const char *name)
+{
+    static const char *const word[] = {"tokenizer",  "tokenization",  "special_token_map",
+                                       "generation", "configuration", "tiktoken"};
+    for (size_t i = 0; i < sizeof word / sizeof *word; i++)
+        if (strstr(name, word[i])) return true;
+    return false;
+}
+
+#define COPY_MAX (256u << 20) /* tokenizer.json of the largest vocabularies is 20 MB */
+
+static gs_status copy_one(const char *model_dir, const char *out_dir, const char *name, gs_error *err)
+{
+    char *from = gs_path_join(model_dir, name), *to = gs_path_join(out_dir, name), *data = NULL;
+    size_t n = 0;
+    struct stat st;
+    gs_status status = GS_OK;
+    if (stat(from, &st) == 0 && S_ISREG(st.st_mode)) {
+        status = gs_file_read_all(from, COPY_MAX, &data, &n, err);
+        if (status == GS_OK) status = gs_file_write_all(to, data, n, 0600, err);
+    }
+    gs_free(data);
+    gs_free(from);
+    gs_free(to);
+    return status;
+}
+
+gs_status gs_format_copy_files(const char *model_dir, const char *out_dir, gs_error *err)
+{
+    DIR *dir = opendir(model_dir);
+    if (!dir) return gs_fail_errno(err, errno, "%s: cannot list the model directory", model_dir);
+    gs_status status = GS_OK;
+    int entries = 0;
+    for (struct dirent *e; status == GS_OK && (e = readdir(dir));) {
+        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
+        if (++entries > 1024)
+            status = gs_fail(err, GS_ERR_FILE,
+                             "%s: more than 1024 entries; a checkpoint directory holds a few dozen. Point --model_path "
+                             "at the model's own directory", model_dir);
+        else if (is_copied(e->d_name))
+            status = copy_one(model_dir, out_dir, e->d_name, err);
+    }
+    closedir(dir);
+    return status;
+}

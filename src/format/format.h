@@ -1,0 +1,35 @@
+/* What the output directory looks like: one const struct per format, one table in format.c. A format decides names and side
+ * files; which tensors a linear is written with is the scheme's matter (quant/scheme.h).
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef GS_FORMAT_FORMAT_H
+#define GS_FORMAT_FORMAT_H
+
+#include "format/manifest.h"
+
+typedef struct gs_format {
+    const char *name;       /* "ascendV1", "mindie" */
+    const char *title;
+    bool version;           /* the description opens with "version": "1.0.0" */
+    bool typed_description; /* quant_model_description_<type>.json instead of quant_model_description.json */
+    bool config_quantize;   /* config.json gets "quantize" and "quantization_config" */
+} gs_format;
+
+extern const gs_format gs_format_ascend_v1, gs_format_mindie;
+const gs_format *gs_format_get(const gs_recipe *recipe);
+
+/* Name of the weights without ".safetensors": "quant_model_weight_w8a8". buf is returned. */
+char *gs_format_weights_prefix(gs_quant_type type, char *buf, size_t n);
+char *gs_format_description_name(const gs_format *f, gs_quant_type type, char *buf, size_t n);
+
+/* Text of the description file: general keys, then one "tensor": "TYPE" per tensor in generation order. gs_free() it. */
+char *gs_format_description(const gs_format *f, const gs_manifest *m, const gs_resolved *r, bool kv, size_t *n);
+
+/* Text of the output's config.json: the checkpoint's, as Python would write it again, with the format's keys. */
+gs_status gs_format_config(const gs_format *f, const gs_config *c, const gs_recipe *recipe, const gs_resolved *r,
+                           char **out, size_t *n, gs_error *err) GS_CHECKED;
+
+/* Copy tokenizer, generation and configuration files of the model directory (mode 0600). The rule is the reference's: the
+ * file's name contains one of six words; more than 1024 directory entries are refused. */
+gs_status gs_format_copy_files(const char *model_dir, const char *out_dir, gs_error *err) GS_CHECKED;
+
+#endif

@@ -1,0 +1,114 @@
+/* Builds the list of output tensors in generation order (the order of the description and of weight_map).
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "format/manifest.h"
+
+#include <stdio.h>
+
+#define NAME_MAX_BYTES 640
+
+static int64_t add(gs_manifest *m, const char *type, const char *name, gs_dtype dtype, int rank, const int64_t *shape)
+{
+    const int64_t index = gs_layout_add(&m->layout, name, dtype, rank, shape);
+    if (index >= m->type_cap) {
+        m->type_cap = m->type_cap ? 2 * m->type_cap : 256;
+        m->type = gs_realloc_array(m->type, (size_t)m->type_cap, sizeof *m->type);
+    }
+    m->type[index] = type;
+    return index;
+}
+
+/* A float tensor of the checkpoint under its own name and shape. */
+static int64_t add_float(gs_manifest *m, const gs_manifest_spec *s, const gs_tensor *t, const char *name)
+{
+    const gs_dtype dtype = s->keep_dtypes ? t->dtype : GS_F32;
+    return add(m, "FLOAT", name, dtype, t->rank, t->shape);
+}
+
+static int piece_shape(gs_shape_kind kind, int64_t out, int64_t in, int64_t shape[2])
+{
+    switch (kind) {
+    case GS_SHAPE_OUT_IN: shape[0] = out; shape[1] = in; return 2;
+    case GS_SHAPE_OUT_1: shape[0] = out; shape[1] = 1; return 2;
+    case GS_SHAPE_OUT: shape[0] = out; return 1;
+    case GS_SHAPE_1: break;
+    }
+    shape[0] = 1;
+    return 1;
+}
+
+static gs_dtype piece_dtype(const gs_manifest *m, const gs_manifest_spec *s, const gs_scheme *scheme, gs_piece piece,
+                            const gs_tensor *weight, const gs_tensor *bias)
+{
+    const bool stays_float = scheme->type == GS_Q_FLOAT;
+    if (piece == GS_PIECE_WEIGHT && stays_float) return s->keep_dtypes ? weight->dtype : GS_F32;
+    if (piece == GS_PIECE_BIAS) return s->keep_dtypes ? bias->dtype : GS_F32;
+    return gs_piece_dtype(scheme, piece, m->floats, m->deq_i64);
+}
+
+static void add_linear(gs_manifest *m, const gs_manifest_spec *s, gs_linear_out *out, const char *prefix, gs_choice choice,
+                       const gs_tensor *weight, const gs_tensor *bias)
+{
+    const gs_scheme *scheme = gs_scheme_get(choice.type);
+    for (int i = 0; i < GS_PIECES; i++) out->piece[i] = -1;
+    for (int i = 0; i < scheme->n_pieces; i++) {
+        const gs_piece_spec *p = &scheme->pieces[i];
+        if (p->piece == GS_PIECE_BIAS && !bias) continue;
+        char name[NAME_MAX_BYTES];
+        snprintf(name, sizeof name, "%s%s", prefix, p->suffix);
+        int64_t shape[2];
+        const int rank = piece_shape(p->shape, weight->shape[0], weight->shape[1], shape);
+        const gs_dtype dtype = piece_dtype(m, s, scheme, p->piece, weight, bias);
+        out->piece[p->piece] = add(m, p->typed_float ? "FLOAT" : scheme->name, name, dtype, rank, shape);
+    }
+}
+
+static void add_kv(gs_manifest *m, const gs_manifest_spec *s, int block, gs_block_out *out)
+{
+    static const char *const part[GS_KV_PARTS] = {".k_proj.kv_cache_scale", ".k_proj.kv_cache_offset",
+                                                  ".v_proj.kv_cache_scale", ".v_proj.kv_cache_offset"};
+    const int64_t width = s->config->groups * s->config->head_dim;
+    for (int i = 0; i < GS_KV_PARTS; i++) {
+        char name[NAME_MAX_BYTES];
+        gs_linear_name(s->family, block, GS_QKV, part[i], name, sizeof name);
+        out->kv[i] = s->kv ? add(m, "C8", name, m->floats, 1, &width) : -1;
+    }
+}
+
+static void add_block(gs_manifest *m, const gs_manifest_spec *s, int block)
+{
+    const gs_block_tensors *t = &s->tensors->block[block];
+    gs_block_out *out = &m->block[block];
+    char name[NAME_MAX_BYTES];
+    for (int role = 0; role < GS_ROLES; role++) {
+        if (role == GS_QKV || role == GS_H4) {
+            const gs_norm norm = role == GS_QKV ? GS_NORM_INPUT : GS_NORM_POST;
+            gs_norm_name(s->family, block, norm, ".weight", name, sizeof name);
+            out->norm[norm] = add_float(m, s, t->norm[norm], name);
+        }
+        if (role == GS_QKV) add_kv(m, s, block, out);
+        gs_linear_name(s->family, block, (gs_role)role, "", name, sizeof name);
+        add_linear(m, s, &out->linear[role], name, s->choice[block * GS_ROLES + role], t->weight[role], t->bias[role]);
+    }
+}
+
+void gs_manifest_build(gs_manifest *m, const gs_manifest_spec *s)
+{
+    *m = (gs_manifest){.floats = s->keep_dtypes ? s->config->dtype : GS_F32};
+    /* Only bfloat16 keeps deq_scale as float32; everything else gets the bit pattern in int64 (the engines' rule). */
+    m->deq_i64 = m->floats != GS_BF16;
+    gs_layout_init(&m->layout);
+    const int layers = (int)s->config->layers;
+    m->block = gs_alloc_array((size_t)layers, sizeof *m->block);
+    m->embedding = add_float(m, s, s->tensors->embedding, s->family->embedding);
+    for (int block = 0; block < layers; block++) add_block(m, s, block);
+    m->final_norm = add_float(m, s, s->tensors->final_norm, s->family->final_norm);
+    add_linear(m, s, &m->head, s->family->head, s->choice[layers * GS_ROLES], s->tensors->head, NULL);
+}
+
+void gs_manifest_release(gs_manifest *m)
+{
+    gs_layout_release(&m->layout);
+    gs_free(m->type);
+    gs_free(m->block);
+    *m = (gs_manifest){0};
+}

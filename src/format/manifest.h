@@ -1,0 +1,54 @@
+/* Every tensor of the output, in generation order, with where it comes from: embedding; per block input norm, KV scales, QKV,
+ * dense, post norm, H4, 4H; final norm; head. The walk looks tensors up here by place, never by name.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef GS_FORMAT_MANIFEST_H
+#define GS_FORMAT_MANIFEST_H
+
+#include "io/writer.h"
+#include "model/family.h"
+#include "quant/scheme.h"
+
+enum { GS_KV_K_SCALE, GS_KV_K_OFFSET, GS_KV_V_SCALE, GS_KV_V_OFFSET, GS_KV_PARTS };
+
+/* What was decided for one linear before the walk. */
+typedef struct gs_choice {
+    gs_quant_type type;
+    const char *why_float; /* static text; NULL when quantized */
+} gs_choice;
+
+/* Indices into the layout; -1 = not written. */
+typedef struct gs_linear_out {
+    int64_t piece[GS_PIECES];
+} gs_linear_out;
+typedef struct gs_block_out {
+    int64_t norm[GS_NORMS];
+    int64_t kv[GS_KV_PARTS];
+    gs_linear_out linear[GS_ROLES];
+} gs_block_out;
+
+typedef struct gs_manifest {
+    gs_layout layout;
+    const char **type;      /* [layout.count] description string of each tensor */
+    int64_t type_cap;
+    int64_t embedding, final_norm;
+    gs_linear_out head;
+    gs_block_out *block;    /* [layers] */
+    gs_dtype floats;        /* dtype of derived float tensors (scales) */
+    bool deq_i64;
+} gs_manifest;
+
+/* What the manifest is built from. choice: [layers·GS_ROLES] then the head. keep_dtypes: float tensors keep the checkpoint's
+ * dtypes (--save_dtype checkpoint); otherwise all are F32. */
+typedef struct gs_manifest_spec {
+    const gs_config *config;
+    const gs_family *family;
+    const gs_model_tensors *tensors;
+    const gs_choice *choice;
+    bool kv;
+    bool keep_dtypes;
+} gs_manifest_spec;
+
+void gs_manifest_build(gs_manifest *m, const gs_manifest_spec *spec);
+void gs_manifest_release(gs_manifest *m);
+
+#endif

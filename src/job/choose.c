@@ -1,0 +1,160 @@
+/* Which linears stay float, and why: --disable_names or the default fallback, the last linear, --disable_level. The reference
+ * excludes linears from quantization in this order; a linear keeps the first reason. SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "job/job.h"
+#include "model/forward.h"
+
+#define NAME_BYTES 640
+
+int gs_job_linear(int block, gs_role role) { return block * GS_ROLES + (int)role; }
+
+bool gs_job_is_quantized(const gs_job *job, int linear) { return job->choice[linear].type != GS_Q_FLOAT; }
+
+bool gs_job_wants_scores(const gs_job *job)
+{
+    /* With disable_level the pre-walk has them already. */
+    return job->recipe->act_method == 3 && job->resolved.disable_level == 0;
+}
+
+static void linear_name(const gs_job *job, int linear, char *buf, size_t n)
+{
+    if (linear == job->n_linears - 1) {
+        snprintf(buf, n, "%s", job->family->head);
+        return;
+    }
+    gs_linear_name(job->family, linear / GS_ROLES, (gs_role)(linear % GS_ROLES), "", buf, n);
+}
+
+static void keep_float(gs_job *job, int linear, const char *why)
+{
+    if (job->choice[linear].type == GS_Q_FLOAT) return;
+    job->choice[linear] = (gs_choice){.type = GS_Q_FLOAT, .why_float = why};
+}
+
+typedef struct named {
+    char *name;
+    int linear;
+} named;
+
+static int compare_named(const void *a, const void *b)
+{
+    return strcmp(((const named *)a)->name, ((const named *)b)->name);
+}
+
+static int compare_key(const void *key, const void *element) { return strcmp(key, ((const named *)element)->name); }
+
+/* Exact, whole-name matches only, as in the reference: no patterns. */
+static gs_status apply_names(gs_job *job, const named *table, gs_error *err)
+{
+    for (const char *const *name = job->recipe->disable_names; *name; name++) {
+        const named *hit = bsearch(*name, table, (size_t)job->n_linears, sizeof *table, compare_key);
+        if (!hit) {
+            char example[NAME_BYTES];
+            linear_name(job, 0, example, sizeof example);
+            return gs_fail(err, GS_ERR_USAGE,
+                           "`disable_names` has invalid key `%s`, please check your model configurations. Names are whole names of "
+                           "linears, separated by spaces, such as %s", *name, example);
+        }
+        keep_float(job, hit->linear, "disable_names");
+    }
+    return GS_OK;
+}
+
+static gs_status apply_disable_names(gs_job *job, gs_error *err)
+{
+    named *table = gs_alloc_array((size_t)job->n_linears, sizeof *table);
+    gs_arena *arena = gs_arena_create();
+    for (int i = 0; i < job->n_linears; i++) {
+        char name[NAME_BYTES];
+        linear_name(job, i, name, sizeof name);
+        table[i] = (named){gs_arena_strdup(arena, name), i};
+    }
+    qsort(table, (size_t)job->n_linears, sizeof *table, compare_named);
+    const gs_status status = apply_names(job, table, err);
+    gs_arena_free(arena);
+    gs_free(table);
+    return status;
+}
+
+gs_status gs_job_choose(gs_job *job, gs_error *err)
+{
+    const int layers = (int)job->config.layers;
+    job->n_linears = layers * GS_ROLES + 1;
+    job->choice = gs_alloc_array((size_t)job->n_linears, sizeof *job->choice);
+    job->score = gs_alloc_array((size_t)job->n_linears, sizeof *job->score);
+    for (int i = 0; i < job->n_linears; i++) job->choice[i].type = job->resolved.type;
+    if (job->recipe->disable_names && job->recipe->disable_names[0])
+        GS_TRY(apply_disable_names(job, err));
+    else if (job->recipe->a_bit == 8)
+        for (int b = 0; b < layers; b++) keep_float(job, gs_job_linear(b, GS_4H), "default fallback");
+    if (job->recipe->disable_last_linear) keep_float(job, job->n_linears - 1, "last linear");
+    job->level_pending = job->resolved.disable_level > 0;
+    return GS_OK;
+}
+
+typedef struct ranked {
+    float score;
+    int linear;
+} ranked;
+
+/* Descending score; equal scores keep execution order. */
+static int compare_ranked(const void *a, const void *b)
+{
+    const ranked *x = a, *y = b;
+    if (x->score != y->score) return x->score < y->score ? 1 : -1;
+    return x->linear - y->linear;
+}
+
+void gs_job_choose_level(gs_job *job)
+{
+    ranked *list = gs_alloc_array((size_t)job->n_linears, sizeof *list);
+    int n = 0;
+    for (int i = 0; i < job->n_linears; i++)
+        if (gs_job_is_quantized(job, i)) list[n++] = (ranked){gs_score_value(&job->score[i]), i};
+    qsort(list, (size_t)n, sizeof *list, compare_ranked);
+    for (int i = 0; i < n && i < job->resolved.disable_level; i++) keep_float(job, list[i].linear, "disable_level");
+    job->level_pending = false;
+    gs_free(list);
+}
+
+/* The last role of the block that is quantized, or -1. */
+static int last_quantized(const gs_job *job, int block)
+{
+    for (int role = GS_ROLES - 1; role >= 0; role--)
+        if (gs_job_is_quantized(job, gs_job_linear(block, (gs_role)role))) return role;
+    return -1;
+}
+
+static bool later_quantized(const gs_job *job, int block)
+{
+    for (int i = gs_job_linear(block + 1, GS_QKV); i < job->n_linears; i++)
+        if (gs_job_is_quantized(job, i)) return true;
+    return false;
+}
+
+/* Work behind the last input anybody looks at is skipped. The stop nearest behind QKV's input is its output. */
+static int until_input(int role)
+{
+    static const int until[GS_ROLES] = {GS_UNTIL_QKV_OUTPUT, GS_UNTIL_DENSE_INPUT, GS_UNTIL_H4_INPUT, GS_UNTIL_4H_INPUT};
+    return role < 0 ? GS_UNTIL_NOTHING : until[role];
+}
+
+int gs_job_calibrate_until(const gs_job *job, int block)
+{
+    if (later_quantized(job, block)) return GS_UNTIL_END;
+    return until_input(last_quantized(job, block));
+}
+
+int gs_job_float_until(const gs_job *job, int block)
+{
+    const bool scores = job->level_pending || gs_job_wants_scores(job);
+    const bool kv = job->recipe->use_kvcache_quant && !job->level_pending;
+    const bool later_kv = kv && block + 1 < job->config.layers;
+    if (later_kv || (scores && later_quantized(job, block))) return GS_UNTIL_END;
+    const int until = scores ? until_input(last_quantized(job, block)) : GS_UNTIL_NOTHING;
+    if (until == GS_UNTIL_NOTHING && kv) return GS_UNTIL_QKV_OUTPUT;
+    return until;
+}

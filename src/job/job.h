@@ -1,0 +1,83 @@
+/* One run of gs_quantize(): what was asked, what was found on disk, what was decided. Filled front to back by prepare.c,
+ * choose.c and plan.c before the first weight is read; the walk only reads it. SPDX-License-Identifier: Apache-2.0 */
+#ifndef GS_JOB_JOB_H
+#define GS_JOB_JOB_H
+
+#include "calib/observer.h"
+#include "format/format.h"
+#include "io/outdir.h"
+#include "kernels/compute.h"
+#include "model/family.h"
+#include "text/samples.h"
+
+#define GS_SCORE_SAMPLES 5 /* the reference scores layers on calib_data[:5] */
+
+typedef struct gs_job {
+    const gs_recipe *recipe;
+    const gs_watch *watch;
+    gs_resolved resolved;
+    const gs_format *format;
+
+    gs_config config;
+    const gs_family *family;
+    gs_checkpoint checkpoint;
+    gs_model_tensors tensors;
+    gs_samples samples;      /* calibration */
+    gs_samples scored;       /* view of the first GS_SCORE_SAMPLES samples; borrows from samples */
+    char *calib_source;
+
+    int n_linears;           /* layers · GS_ROLES + head */
+    gs_choice *choice;       /* [n_linears], in execution order */
+    gs_score *score;         /* [n_linears] */
+    bool level_pending;      /* disable_level > 0: the pre-walk still has to rank */
+
+    gs_compute compute;
+    gs_manifest manifest;
+    uint64_t planned_peak;
+    double estimated_seconds;
+
+    double started;
+    gs_phase_result phase[16];
+    int n_phases;
+    int64_t work_done, work_total; /* token-blocks */
+    double walk_started;
+    int pass_block;          /* for progress */
+
+    gs_report *report;
+} gs_job;
+
+/* prepare.c: check recipe and inputs, open everything, tokenize. */
+gs_status gs_job_prepare(gs_job *job, gs_error *err) GS_CHECKED;
+void gs_job_release(gs_job *job);
+/* texts.c: calibration and outlier texts to token ids. */
+gs_status gs_job_read_texts(gs_job *job, gs_error *err) GS_CHECKED;
+
+/* choose.c: which linears stay float, and why. */
+gs_status gs_job_choose(gs_job *job, gs_error *err) GS_CHECKED;
+void gs_job_choose_level(gs_job *job); /* after the pre-walk: ranking by score */
+bool gs_job_is_quantized(const gs_job *job, int linear);
+bool gs_job_wants_scores(const gs_job *job); /* act_method 3 in the main walk */
+int gs_job_linear(int block, gs_role role);  /* index into choice and score */
+
+/* How far each pass must go in a block; GS_UNTIL_NOTHING = the pass can skip the block. */
+#define GS_UNTIL_NOTHING (-1)
+int gs_job_float_until(const gs_job *job, int block);
+int gs_job_calibrate_until(const gs_job *job, int block);
+
+/* plan.c: layout of the output, peak memory, time, disk space; fills the report's plan. */
+gs_status gs_job_plan(gs_job *job, gs_error *err) GS_CHECKED;
+
+/* messages.c: what the caller sees. */
+void gs_job_message(const gs_job *job, gs_level level, const char *fmt, ...) GS_PRINTF(3, 4);
+void gs_job_progress(gs_job *job, const char *step, int block);
+void gs_job_phase(gs_job *job, const char *name, double seconds); /* adds to the phase of that name */
+
+/* finish.c: index, description, config.json, copied files. */
+gs_status gs_job_side_files(const gs_job *job, const char *dir, gs_error *err) GS_CHECKED;
+
+/* report.c */
+gs_report *gs_report_create(void);
+void gs_report_plan(gs_job *job);
+void gs_report_finish(gs_job *job);
+
+#endif

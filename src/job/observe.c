@@ -1,0 +1,92 @@
+/* The float stream's turn in a block: KV ranges of every sample and scores of the first five, on original weights.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "job/walk.h"
+
+gs_status gs_step_load(gs_walk *w, gs_error *err)
+{
+    return gs_prefetch_take(&w->prefetch, w->block, &w->weights, err);
+}
+
+static bool scores_chunk(const gs_walk *w)
+{
+    return w->want_scores && w->chunk.first < w->job->scored.count;
+}
+
+static bool wants(void *ctx, gs_role role)
+{
+    const gs_walk *w = ctx;
+    return scores_chunk(w) && gs_job_is_quantized(w->job, gs_job_linear(w->block, role));
+}
+
+static gs_status add_scores(gs_walk *w, int linear, const gs_chunk *chunk, int64_t cols, const float *x, gs_error *err)
+{
+    for (int64_t s = chunk->first; s < chunk->first + chunk->count && s < w->job->scored.count; s++) {
+        const int64_t row = chunk->start[s] - chunk->row0, rows = chunk->start[s + 1] - chunk->start[s];
+        GS_TRY(gs_score_add(&w->job->score[linear], &w->job->compute, rows, cols, x + row * cols, err));
+    }
+    return GS_OK;
+}
+
+static gs_status input(void *ctx, gs_role role, const gs_chunk *chunk, const float *x, gs_error *err)
+{
+    gs_walk *w = ctx;
+    int64_t out, in;
+    gs_role_shape(&w->job->config, role, &out, &in);
+    return add_scores(w, gs_job_linear(w->block, role), chunk, in, x, err);
+}
+
+static gs_status qkv_output(void *ctx, const gs_chunk *chunk, const float *qkv, gs_error *err)
+{
+    gs_walk *w = ctx;
+    const gs_config *c = &w->job->config;
+    (void)err;
+    if (!w->want_kv) return GS_OK;
+    const int64_t q_width = c->heads * c->head_dim;
+    gs_kv_range_add(&w->kv, &w->job->compute, chunk->rows, qkv, q_width + 2 * w->kv.width, q_width);
+    return GS_OK;
+}
+
+gs_status gs_step_observe(gs_walk *w, gs_error *err)
+{
+    gs_job *job = w->job;
+    const int until = w->want_kv || w->want_scores ? gs_job_float_until(job, w->block) : GS_UNTIL_NOTHING;
+    if (until == GS_UNTIL_NOTHING) return GS_OK;
+    if (w->want_kv) {
+        gs_kv_range_release(&w->kv);
+        gs_kv_range_init(&w->kv, job->config.groups * job->config.head_dim);
+    }
+    const gs_taps taps = {.ctx = w, .wants = wants, .input = input, .qkv_output = qkv_output};
+    for (int64_t s = 0; s < w->float_samples->count; s += w->chunk.count) {
+        GS_TRY(gs_check_interrupt(err));
+        w->chunk = gs_chunk_at(w->float_samples, s);
+        float *h = gs_stream_rows(&w->float_stream, w->chunk.row0);
+        GS_TRY(gs_block_forward(&job->compute, w->weights, w->block, &w->rope, &w->chunk, h, &w->scratch, &taps,
+                                (gs_until)until, err));
+        job->work_done += w->chunk.rows;
+        gs_job_progress(job, w->writer ? "float" : "rank", w->block);
+    }
+    return GS_OK;
+}
+
+/* The head sees the final norm of the last block's output. */
+gs_status gs_step_observe_head(gs_walk *w, gs_error *err)
+{
+    gs_job *job = w->job;
+    const int head = job->n_linears - 1;
+    if (!w->want_scores || !gs_job_is_quantized(job, head)) return GS_OK;
+    const int64_t hidden = job->config.hidden, tokens = job->scored.tokens;
+    gs_buf norm = {0}, normed = {0};
+    gs_status status = gs_buf_alloc(&norm, (size_t)hidden * sizeof(float), "final norm", err);
+    if (status == GS_OK)
+        status = gs_buf_alloc(&normed, gs_stream_bytes(tokens, hidden), "input of the head in the samples that rank layers", err);
+    if (status == GS_OK) status = gs_checkpoint_read_f32(&job->checkpoint, job->tensors.final_norm, norm.data, err);
+    if (status == GS_OK) {
+        gs_rmsnorm(&job->compute, tokens, hidden, gs_stream_rows(&w->float_stream, 0), norm.data, NULL,
+                   job->config.norm_eps, normed.data);
+        const gs_chunk all = {.count = job->scored.count, .rows = tokens, .start = job->scored.start};
+        status = add_scores(w, head, &all, hidden, normed.data, err);
+    }
+    gs_buf_release(&normed);
+    gs_buf_release(&norm);
+    return status;
+}

@@ -1,0 +1,157 @@
+/* The plan: layout of the output, peak memory, work and time, disk space. SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "calib/stream.h"
+#include "job/behind.h"
+#include "job/walk.h"
+
+#define BASE_BYTES (12u << 20) /* program, libraries, thread stacks, small tables */
+
+static uint64_t max_u64(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
+static int64_t widest_input(const gs_config *c)
+{
+    const int64_t attention = c->heads * c->head_dim;
+    int64_t widest = c->hidden > c->ffn ? c->hidden : c->ffn;
+    return attention > widest ? attention : widest;
+}
+
+/* int8 panels of the block with the most quantized weights. */
+static uint64_t code_bytes(const gs_job *job)
+{
+    uint64_t most = 0;
+    for (int b = 0; b < job->config.layers; b++) {
+        uint64_t sum = 0;
+        for (int role = 0; role < GS_ROLES; role++) {
+            if (!gs_job_is_quantized(job, gs_job_linear(b, (gs_role)role))) continue;
+            int64_t out, in;
+            gs_role_shape(&job->config, (gs_role)role, &out, &in);
+            sum += gs_packed_bytes(GS_PACK_S8, out, in) + (uint64_t)out * 4;
+        }
+        most = max_u64(most, sum);
+    }
+    return most;
+}
+
+static bool any_quantized(const gs_job *job, int role, bool head)
+{
+    for (int i = 0; i < job->n_linears - (head ? 0 : 1); i++)
+        if (gs_job_is_quantized(job, i) && (role < 0 || i % GS_ROLES == role)) return true;
+    return false;
+}
+
+static uint64_t blocks_bytes(const gs_job *job)
+{
+    uint64_t most = 0;
+    for (int b = 0; b < job->config.layers; b++)
+        most = max_u64(most, gs_block_bytes(&job->config, &job->tensors.block[b]));
+    return most * (job->config.layers > 1 ? 2 : 1); /* at work, and being read */
+}
+
+/* Large buffers of one pass; float_tokens / quant_tokens: rows of the streams it holds. */
+static uint64_t pass_bytes(const gs_job *job, int64_t float_tokens, int64_t quant_tokens, bool emits, bool whole_4h)
+{
+    const gs_config *c = &job->config;
+    const int64_t chunk = gs_chunk_rows_max(&job->samples);
+    const int64_t tile = chunk < GS_CHUNK_ROWS ? chunk : GS_CHUNK_ROWS;
+    uint64_t sum = gs_stream_bytes(float_tokens, c->hidden) + gs_stream_bytes(quant_tokens, c->hidden);
+    sum += blocks_bytes(job) + gs_scratch_bytes(c, chunk, whole_4h);
+    sum += (uint64_t)(job->samples.longest * c->rotary * 4) + gs_compute_scratch_bytes(1);
+    if (!emits) return sum;
+    /* Row chunks are touched only as far as the largest tensor goes; a slot holds them in the type they are written in. */
+    uint64_t rows = (uint64_t)job->tensors.embedding->elements * 4;
+    for (int role = 0; role < GS_ROLES; role++) rows = max_u64(rows, (uint64_t)job->tensors.block[0].weight[role]->elements * 4);
+    if (rows > GS_EMIT_BYTES) rows = GS_EMIT_BYTES;
+    const uint64_t slot = rows / 4 * gs_dtype_bytes(job->resolved.npu_dtypes ? job->config.dtype : GS_F32);
+    sum += rows + GS_BEHIND_SLOTS * slot + (uint64_t)(tile * widest_input(c)) + code_bytes(job);
+    if (gs_job_is_quantized(job, job->n_linears - 1))
+        sum += max_u64(gs_stream_bytes(job->samples.longest, c->hidden), rows);
+    return sum;
+}
+
+static uint64_t peak_bytes(const gs_job *job)
+{
+    const bool kv = job->recipe->use_kvcache_quant;
+    const bool calibrates = any_quantized(job, -1, true);
+    const bool scores = gs_job_wants_scores(job);
+    const int64_t float_tokens = kv ? job->samples.tokens : scores ? job->scored.tokens : 0;
+    const bool whole_4h = scores || any_quantized(job, GS_4H, false);
+    uint64_t peak = pass_bytes(job, float_tokens, calibrates ? job->samples.tokens : 0, true, whole_4h);
+    if (job->resolved.disable_level > 0) peak = max_u64(peak, pass_bytes(job, job->scored.tokens, 0, false, true));
+    return peak + BASE_BYTES + gs_compute_scratch_bytes(gs_pool_threads(job->compute.pool)) +
+           (uint64_t)job->samples.tokens * 4;
+}
+
+/* Operations of the products of one block up to `until`, for one token; int8: only those of quantized linears. */
+static double block_operations(const gs_job *job, int block, int until, bool calibrates, double *s8)
+{
+    double f32 = 0;
+    for (int role = 0; role < GS_ROLES && until != GS_UNTIL_NOTHING; role++) {
+        static const int last_run[] = {GS_QKV, GS_QKV, GS_DENSE, GS_H4, GS_4H}; /* by gs_until */
+        if (role > last_run[until]) break;
+        int64_t out, in;
+        gs_role_shape(&job->config, (gs_role)role, &out, &in);
+        const double operations = 2.0 * (double)out * (double)in;
+        if (calibrates && gs_job_is_quantized(job, gs_job_linear(block, (gs_role)role)))
+            *s8 += operations;
+        else
+            f32 += operations;
+    }
+    return f32;
+}
+
+/* Work in token-blocks for the progress line, and seconds from the machine's measured peak. */
+static void plan_work(gs_job *job)
+{
+    double f32 = 0, s8 = 0;
+    const bool kv = job->recipe->use_kvcache_quant, scores = gs_job_wants_scores(job);
+    const int64_t float_tokens = kv ? job->samples.tokens : scores ? job->scored.tokens : 0;
+    for (int b = 0; b < job->config.layers; b++) {
+        const int float_until = float_tokens ? gs_job_float_until(job, b) : GS_UNTIL_NOTHING;
+        const int calibrate_until = gs_job_calibrate_until(job, b);
+        double ignored = 0, block_s8 = 0;
+        f32 += (double)float_tokens * block_operations(job, b, float_until, false, &ignored);
+        f32 += (double)job->samples.tokens * block_operations(job, b, calibrate_until, true, &block_s8);
+        s8 += (double)job->samples.tokens * block_s8;
+        if (float_until != GS_UNTIL_NOTHING) job->work_total += float_tokens;
+        if (calibrate_until != GS_UNTIL_NOTHING) job->work_total += job->samples.tokens;
+    }
+    if (job->level_pending) job->work_total += job->scored.tokens * job->config.layers;
+    gs_report *r = job->report;
+    r->gemm[0] = (gs_gemm_result){.kind = "f32", .peak_per_s = gs_compute_peak(&job->compute, GS_GEMM_F32, 2)};
+    r->gemm[1] = (gs_gemm_result){.kind = "s8", .peak_per_s = gs_compute_peak(&job->compute, GS_GEMM_S8, 2)};
+    r->n_gemm = 2;
+    const double bytes = (double)job->checkpoint.bytes + (double)job->manifest.layout.total_bytes;
+    job->estimated_seconds = f32 / (0.8 * r->gemm[0].peak_per_s) + s8 / (0.8 * r->gemm[1].peak_per_s) + bytes / 1e9;
+}
+
+static gs_status check_space(const gs_job *job, gs_error *err)
+{
+    const uint64_t have = gs_outdir_free_bytes(job->recipe->save_directory);
+    uint64_t need = 0;
+    for (int i = 0; i < job->manifest.layout.n_files; i++) need += job->manifest.layout.files[i].bytes;
+    if (have == 0 || have >= need) return GS_OK;
+    return gs_fail(err, GS_ERR_IO, "%s: the output needs %.2f GB, the file system has %.2f GB free; free some space or choose another "
+                   "--save_directory", job->recipe->save_directory, (double)need / 1e9, (double)have / 1e9);
+}
+
+gs_status gs_job_plan(gs_job *job, gs_error *err)
+{
+    const gs_recipe *r = job->recipe;
+    const gs_manifest_spec spec = {
+        .config = &job->config, .family = job->family, .tensors = &job->tensors, .choice = job->choice,
+        .kv = r->use_kvcache_quant, .keep_dtypes = job->resolved.npu_dtypes,
+    };
+    gs_manifest_release(&job->manifest);
+    gs_manifest_build(&job->manifest, &spec);
+    char prefix[96];
+    gs_format_weights_prefix(job->resolved.type, prefix, sizeof prefix);
+    const uint64_t limit = (uint64_t)r->part_file_size << 30;
+    GS_TRY(gs_layout_plan(&job->manifest.layout, prefix, limit, err));
+    job->planned_peak = peak_bytes(job);
+    job->work_total = job->work_done;
+    plan_work(job);
+    gs_report_plan(job);
+    return check_space(job, err);
+}

@@ -1,0 +1,55 @@
+/* Everything that can be refused is refused here, before the first weight is read: recipe, output place, configuration,
+ * tensors, texts. SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "job/job.h"
+
+static void send_notes(const gs_job *job, const gs_str *notes)
+{
+    const char *line = notes->data;
+    while (*line) {
+        const size_t n = strcspn(line, "\n");
+        if (n) gs_job_message(job, GS_WARNING, "%.*s", (int)n, line);
+        line += n + (line[n] == '\n');
+    }
+}
+
+static gs_status resolve(gs_job *job, gs_error *err)
+{
+    gs_str notes;
+    gs_str_init(&notes);
+    const gs_status status = gs_recipe_resolve(job->recipe, &job->resolved, &notes, err);
+    if (status == GS_OK) send_notes(job, &notes);
+    gs_str_release(&notes);
+    return status;
+}
+
+gs_status gs_job_prepare(gs_job *job, gs_error *err)
+{
+    const gs_recipe *r = job->recipe;
+    GS_TRY(resolve(job, err));
+    job->format = gs_format_get(r);
+    GS_TRY(gs_config_read(&job->config, r->model_path, err));
+    GS_TRY(gs_family_find(&job->config, &job->family, err));
+    GS_TRY(gs_outdir_check(r->save_directory, r->model_path, r->overwrite, err));
+    GS_TRY(gs_job_choose(job, err));
+    GS_TRY(gs_job_read_texts(job, err));
+    GS_TRY(gs_checkpoint_open(&job->checkpoint, r->model_path, err));
+    GS_TRY(gs_model_tensors_find(&job->tensors, job->family, &job->config, &job->checkpoint, err));
+    return gs_compute_open(&job->compute, r->threads, err);
+}
+
+void gs_job_release(gs_job *job)
+{
+    gs_compute_close(&job->compute);
+    gs_manifest_release(&job->manifest);
+    gs_model_tensors_release(&job->tensors);
+    gs_checkpoint_close(&job->checkpoint);
+    gs_samples_release(&job->samples); /* scored borrows from it */
+    gs_config_release(&job->config);
+    gs_free(job->choice);
+    gs_free(job->score);
+    gs_free(job->calib_source);
+    gs_report_free(job->report);
+    *job = (gs_job){0};
+}

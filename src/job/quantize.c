@@ -1,0 +1,70 @@
+/* gs_quantize(): check, plan, walk, finish. SPDX-License-Identifier: Apache-2.0 */
+#include "job/walk.h"
+
+/* disable_level needs the scores of all layers before the layout can be fixed. */
+static gs_status rank_layers(gs_job *job, gs_error *err)
+{
+    if (!job->level_pending) return GS_OK;
+    GS_TRY(gs_walk_run(job, &gs_pass_rank, NULL, err));
+    gs_job_choose_level(job);
+    return gs_job_plan(job, err);
+}
+
+static gs_status write_output(gs_job *job, const char *dir, gs_error *err)
+{
+    gs_writer *writer = NULL;
+    gs_status status = gs_writer_open(&writer, dir, &job->manifest.layout, err);
+    if (status == GS_OK) status = gs_walk_run(job, &gs_pass_quantize, writer, err);
+    const double t0 = gs_seconds();
+    if (status == GS_OK) gs_job_progress(job, "finish", (int)job->config.layers);
+    if (status == GS_OK) status = gs_writer_finish(writer, err);
+    gs_writer_free(writer);
+    if (status == GS_OK) status = gs_job_side_files(job, dir, err);
+    gs_job_phase(job, "finish", gs_seconds() - t0);
+    return status;
+}
+
+static gs_status run(gs_job *job, gs_error *err)
+{
+    const gs_recipe *r = job->recipe;
+    job->walk_started = gs_seconds();
+    GS_TRY(rank_layers(job, err));
+    gs_outdir out = {0};
+    GS_TRY(gs_outdir_begin(&out, r->save_directory, r->model_path, r->overwrite, err));
+    gs_status status = write_output(job, out.work_path, err);
+    if (status == GS_OK) status = gs_check_interrupt(err);
+    if (status == GS_OK) status = gs_outdir_commit(&out, err);
+    gs_outdir_abort(&out);
+    return status;
+}
+
+static gs_status quantize(gs_job *job, gs_error *err)
+{
+    const double t0 = gs_seconds();
+    GS_TRY(gs_job_prepare(job, err));
+    GS_TRY(gs_job_plan(job, err));
+    gs_job_phase(job, "prepare", gs_seconds() - t0);
+    if (job->recipe->dry_run) {
+        if (job->level_pending)
+            gs_job_message(job, GS_INFO, "--disable_level L%d: which linears stay float is decided by a first pass over %lld samples; "
+                           "sizes are shown as if none did", job->resolved.disable_level, (long long)job->scored.count);
+        return GS_OK;
+    }
+    GS_TRY(run(job, err));
+    gs_report_finish(job);
+    return GS_OK;
+}
+
+gs_status gs_quantize(const gs_recipe *recipe, const gs_watch *watch, gs_report **out, gs_error *err)
+{
+    gs_job job = {.recipe = recipe, .watch = watch, .started = gs_seconds(), .report = gs_report_create()};
+    gs_error local = {0};
+    gs_clear_interrupt();
+    const gs_status status = quantize(&job, err ? err : &local);
+    if (status == GS_OK) {
+        *out = job.report;
+        job.report = NULL;
+    }
+    gs_job_release(&job);
+    return status;
+}

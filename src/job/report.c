@@ -1,0 +1,101 @@
+/* Filling the report: decisions and sizes when the plan is made, measurements at the end. SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <string.h>
+
+#include "job/job.h"
+
+gs_report *gs_report_create(void) { return gs_alloc(sizeof(gs_report)); }
+
+void gs_report_free(gs_report *r)
+{
+    if (!r) return;
+    for (int i = 0; i < r->n_linears; i++) gs_free((void *)(uintptr_t)r->linears[i].name);
+    for (int i = 0; i < r->n_files; i++) gs_free((void *)(uintptr_t)r->files[i].name);
+    gs_free(r->linears);
+    gs_free(r->files);
+    gs_free(r->quant_type);
+    gs_free(r->output);
+    gs_free(r);
+}
+
+static void plan_linear(gs_job *job, int i, gs_linear_result *l)
+{
+    char name[640];
+    gs_free((void *)(uintptr_t)l->name);
+    if (i == job->n_linears - 1) {
+        *l = (gs_linear_result){.name = gs_strdup(job->family->head), .out = job->tensors.head->shape[0],
+                                .in = job->tensors.head->shape[1]};
+    } else {
+        gs_linear_name(job->family, i / GS_ROLES, (gs_role)(i % GS_ROLES), "", name, sizeof name);
+        *l = (gs_linear_result){.name = gs_strdup(name)};
+        gs_role_shape(&job->config, (gs_role)(i % GS_ROLES), &l->out, &l->in);
+    }
+    l->type = gs_quant_type_name(job->choice[i].type);
+    l->why_float = job->choice[i].why_float;
+    l->score = job->score[i].seen ? gs_score_value(&job->score[i]) : NAN;
+    l->range_min = l->range_max = l->input_scale = l->input_offset = NAN;
+    l->weight_scale_min = l->weight_scale_max = l->weight_sqnr_db = NAN;
+}
+
+static void plan_types(gs_report *r, const gs_manifest *m)
+{
+    const int max = (int)(sizeof r->types / sizeof *r->types);
+    r->n_types = 0;
+    for (int64_t i = 0; i < m->layout.count; i++) {
+        int t = 0;
+        while (t < r->n_types && strcmp(r->types[t].type, m->type[i]) != 0) t++;
+        if (t == max) t = max - 1;
+        if (t == r->n_types) r->types[r->n_types++] = (gs_type_total){.type = m->type[i]};
+        r->types[t].n_tensors++;
+        r->types[t].bytes += m->layout.tensors[i].bytes;
+    }
+}
+
+static void plan_files(gs_report *r, const gs_layout *layout)
+{
+    for (int i = 0; i < r->n_files; i++) gs_free((void *)(uintptr_t)r->files[i].name);
+    gs_free(r->files);
+    r->n_files = layout->n_files;
+    r->files = gs_alloc_array((size_t)layout->n_files, sizeof *r->files);
+    r->output_bytes = 0;
+    for (int i = 0; i < layout->n_files; i++) {
+        const gs_out_file *f = &layout->files[i];
+        r->files[i] = (gs_output_file){gs_strdup(f->name), f->bytes, f->n_tensors};
+        r->output_bytes += f->bytes;
+    }
+}
+
+void gs_report_plan(gs_job *job)
+{
+    gs_report *r = job->report;
+    if (!r->linears) r->linears = gs_alloc_array((size_t)job->n_linears, sizeof *r->linears);
+    r->n_linears = job->n_linears;
+    for (int i = 0; i < job->n_linears; i++) plan_linear(job, i, &r->linears[i]);
+    if (!r->quant_type) r->quant_type = gs_strdup(gs_quant_type_name(job->resolved.type));
+    if (!r->output) r->output = gs_strdup(job->recipe->save_directory);
+    plan_types(r, &job->manifest);
+    plan_files(r, &job->manifest.layout);
+    r->dry_run = job->recipe->dry_run;
+    r->n_samples = job->samples.count;
+    r->n_tokens = job->samples.tokens;
+    r->input_bytes = job->checkpoint.bytes;
+    r->planned_peak_bytes = job->planned_peak;
+    r->estimated_seconds = job->estimated_seconds;
+    r->threads = gs_pool_threads(job->compute.pool);
+    r->cpu = gs_rung_name(job->compute.rung);
+}
+
+void gs_report_finish(gs_job *job)
+{
+    gs_report *r = job->report;
+    for (int i = 0; i < job->n_linears; i++)
+        if (job->score[i].seen) r->linears[i].score = gs_score_value(&job->score[i]);
+    for (int kind = 0; kind < GS_GEMM_KINDS; kind++) {
+        r->gemm[kind].seconds = job->compute.work[kind].seconds;
+        r->gemm[kind].operations = job->compute.work[kind].operations;
+    }
+    memcpy(r->phases, job->phase, sizeof r->phases);
+    r->n_phases = job->n_phases;
+    r->measured_peak_bytes = gs_rss_peak();
+    r->seconds = gs_seconds() - job->started;
+}

@@ -1,0 +1,82 @@
+/* The walk: all blocks, once, in order, one in memory; hidden states of all samples move forward and never back. A pass is a
+ * const table of steps; passes.c lists them. SPDX-License-Identifier: Apache-2.0 */
+#ifndef GS_JOB_WALK_H
+#define GS_JOB_WALK_H
+
+#include "calib/stream.h"
+#include "job/behind.h"
+#include "job/job.h"
+#include "job/prefetch.h"
+#include "quant/fakequant.h"
+#include "recipe/compat.h"
+
+#define GS_EMIT_BYTES (32u << 20) /* float32 bytes of one row chunk while weights are quantized and written */
+
+typedef struct gs_walk {
+    gs_job *job;
+    int block;               /* current */
+
+    /* what the float pass looks for */
+    bool want_kv, want_scores;
+    const gs_samples *float_samples;
+
+    gs_stream float_stream, quant_stream; /* F and Q; empty when not needed */
+    gs_rope rope;
+    gs_scratch scratch;
+    gs_prefetch prefetch;
+    gs_block *weights;       /* the current block, inside prefetch */
+    gs_chunk chunk;          /* the chunk at hand, for the taps */
+
+    gs_fake_linear fake[GS_ROLES];
+    gs_kv_range kv;
+    gs_buf code_rows;        /* int8 codes of one row tile of activations */
+    gs_buf emit_rows;        /* float32 rows of one weight chunk */
+
+    gs_writer *writer;       /* NULL in the pre-walk */
+    gs_behind behind;
+} gs_walk;
+
+typedef struct gs_step {
+    const char *name;        /* also the phase in the report */
+    gs_status (*run)(gs_walk *w, gs_error *err);
+} gs_step;
+
+typedef struct gs_pass {
+    const char *name;
+    gs_status (*begin)(gs_walk *w, gs_error *err); /* streams from the embedding */
+    const gs_step *steps;    /* per block; ends with a NULL name */
+    const gs_step *last;     /* after the blocks: final norm and head */
+} gs_pass;
+
+extern const gs_pass gs_pass_rank;     /* disable_level: float scores of every linear, first five samples */
+extern const gs_pass gs_pass_quantize; /* the job */
+
+gs_status gs_walk_run(gs_job *job, const gs_pass *pass, gs_writer *writer, gs_error *err) GS_CHECKED;
+
+/* steps, one file each */
+gs_status gs_step_load(gs_walk *w, gs_error *err);       /* load.c */
+gs_status gs_step_observe(gs_walk *w, gs_error *err);    /* observe.c: float stream */
+gs_status gs_step_observe_head(gs_walk *w, gs_error *err);
+gs_status gs_step_weights(gs_walk *w, gs_error *err);    /* emit.c: quantize and write weights */
+gs_status gs_step_calibrate(gs_walk *w, gs_error *err);  /* calibrate.c: fake-quantized stream */
+gs_status gs_step_derived(gs_walk *w, gs_error *err);    /* emit.c: scales, biases, KV */
+gs_status gs_step_head(gs_walk *w, gs_error *err);       /* head.c */
+gs_status gs_step_ends(gs_walk *w, gs_error *err);       /* head.c: embedding and final norm */
+gs_status gs_begin_rank(gs_walk *w, gs_error *err);
+gs_status gs_begin_quantize(gs_walk *w, gs_error *err);
+
+/* emit.c, for head.c too: one linear's parameters after its last sample. row_sum: [out], sums of the codes. */
+typedef struct gs_derived {
+    int64_t out;
+    const float *weight_scale;
+    const int32_t *row_sum;
+    const float *bias;       /* NULL = none */
+    gs_act_params act;
+} gs_derived;
+gs_status gs_emit_derived(gs_walk *w, const gs_linear_out *to, const gs_derived *d, gs_error *err) GS_CHECKED;
+/* n float32 values as the tensor's own float type. */
+gs_status gs_emit_floats(gs_walk *w, int64_t index, const float *src, int64_t n, gs_error *err) GS_CHECKED;
+/* A checkpoint tensor copied, converted only if the output's type differs; NaN and Inf are refused. */
+gs_status gs_emit_copy(gs_walk *w, int64_t index, const gs_tensor *t, gs_error *err) GS_CHECKED;
+
+#endif
