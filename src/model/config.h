@@ -1,4 +1,4 @@
-/* config.json of the ChatGLM layout (spec/04 §1): every needed key is read and checked, never guessed.
+/* config.json of the ChatGLM layout: every needed key is read and checked, never guessed.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_MODEL_CONFIG_H
 #define GS_MODEL_CONFIG_H
@@ -24,6 +24,11 @@ typedef struct gs_config {
 /* GS_ERR_FILE names path, key and what it must be; GS_ERR_UNSUPPORTED names the model type and lists the supported ones
  * (GLM-4V by vision_config; glm, glm4, … as known but not built). */
 gs_status gs_config_read(gs_config *c, const char *model_dir, gs_error *err) GS_CHECKED;
+/* The same for a text in memory; `label` stands for the path in messages. */
+gs_status gs_config_parse(gs_config *c, const char *text, size_t n, const char *label, gs_error *err) GS_CHECKED;
 void gs_config_release(gs_config *c);
+
+int64_t gs_config_qkv_width(const gs_config *c);  /* (heads + 2·groups) · head_dim */
+int64_t gs_config_attention_width(const gs_config *c); /* heads · head_dim */
 
 #endif

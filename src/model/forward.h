@@ -1,4 +1,4 @@
-/* The forward pass of one block (spec/04 §2.1), with taps. Linears are called through a pointer, so that quant/ can put its
+/* The forward pass of one block of the ChatGLM layout, with taps. Linears are called through a pointer, so that quant/ can put its
  * fake-quantized arithmetic in their place. SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_MODEL_FORWARD_H
 #define GS_MODEL_FORWARD_H
@@ -67,6 +67,13 @@ gs_status gs_block_forward(gs_compute *c, const gs_block *b, int block_index, co
 
 /* Rows of the embedding gathered one by one from the file, never loaded whole. h: [tokens, hidden]. Refuses NaN/Inf. */
 gs_status gs_embed(const gs_checkpoint *ck, const gs_tensor *embedding, const int32_t *ids, int64_t n, float *h, gs_error *err) GS_CHECKED;
+
+/* Bytes that loading a tensor takes for a moment, beside the panels: the raw rows of one read and, for F16, their float32. */
+size_t gs_load_bytes(const gs_block_tensors *t);
+/* One weight into panels, as gs_block_load does it. */
+gs_status gs_weight_load(gs_packed *p, gs_compute *c, const gs_checkpoint *ck, const gs_tensor *t, gs_error *err) GS_CHECKED;
+/* The norms and biases of a block only. */
+gs_status gs_block_load_vectors(gs_block *b, const gs_config *cfg, const gs_checkpoint *ck, const gs_block_tensors *t, gs_error *err) GS_CHECKED;
 
 /* Bytes of a block's float panels and vectors (bf16 panels for BF16 tensors, f32 panels else), for the plan. */
 size_t gs_block_bytes(const gs_config *c, const gs_block_tensors *t);
