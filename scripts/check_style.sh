@@ -1,0 +1,91 @@
+#!/bin/bash
+# House style that the formatter does not see: banned functions, invisible characters, tabs and trailing blanks, lengths,
+# SPDX lines, machine paths, headers that compile alone. Exceptions with reasons are in scripts/style_exceptions.
+# SPDX-License-Identifier: Apache-2.0
+set -eu
+scripts=$(cd "$(dirname "$0")" && pwd)
+cd "${1:-$scripts/..}"
+here=$(pwd)
+
+fail=0
+complain() {
+    echo "style: $*" >&2
+    fail=1
+}
+warn() { echo "style: note: $*" >&2; }
+exceptions=$(grep -v '^#' scripts/style_exceptions 2>/dev/null || true)
+excepted() { grep -qE "^$1[[:space:]]+$2[[:space:]]+[^[:space:]]" <<<"$exceptions"; }
+
+mapfile -t sources < <(find src include tests -name '*.[ch]' 2>/dev/null | sort)
+mapfile -t texts < <(find src include tests docs man scripts .ci -type f \( -name '*.[ch]' -o -name '*.sh' -o -name '*.awk' -o -name '*.md' \
+    -o -name '*.txt' -o -name run -o -name '*.1' \) ! -path 'tests/data/*' ! -path 'tests/golden/*' 2>/dev/null | sort
+    ls README.md CONTRIBUTING.md CMakeLists.txt CMakePresets.json Makefile .clang-tidy .clang-format 2>/dev/null)
+
+# 1. Functions that overflow, are not reentrant, hide errors, or run other programs.
+banned='strcpy|strcat|sprintf|vsprintf|strtok|gets|atoi|atol|atoll|atof|strncpy|strncat|alloca|rand|srand|random|system|popen|tmpnam|tempnam|mktemp'
+banned_floats='exp|expf|log|logf|pow|powf|sin|sinf|cos|cosf|tanh|tanhf|exp2|exp2f|log2|log2f'
+stripped=$(mktemp -d)
+trap 'rm -rf "$stripped"' EXIT
+for f in "${sources[@]}"; do
+    s=$stripped/$(tr / _ <<<"$f")
+    awk -f "$scripts/strip_c.awk" "$f" >"$s"
+    while IFS= read -r hit; do complain "$f:$hit: banned function"; done < <(grep -nwE "($banned)[[:space:]]*\(" "$s" || true)
+    # libm's versions differ between systems; num/ has our own. Reports may use them, since no output bits depend on it.
+    case $f in
+    src/report/* | src/cli/* | src/job/* | src/eval/* | tests/*) ;;
+    src/*) while IFS= read -r hit; do complain "$f:$hit: libm function whose bits differ between systems; num/ has ours"; done \
+        < <(grep -nwE "($banned_floats)[[:space:]]*\(" "$s" || true) ;;
+    esac
+done
+
+# 2. Text form.
+export LC_ALL=C.UTF-8
+invisible='[\x{00A0}\x{00AD}\x{200B}-\x{200F}\x{2028}-\x{202E}\x{2060}-\x{206F}\x{FEFF}]'
+for f in "${texts[@]}"; do
+    [ -s "$f" ] || continue
+    while IFS= read -r hit; do complain "$f:$hit: invisible character"; done < <(grep -nP "$invisible" "$f" | cut -c1-60 || true)
+    while IFS= read -r hit; do complain "$f:$hit: blank at the end of the line"; done < <(grep -nE '[[:blank:]]+$' "$f" | cut -c1-60 || true)
+    [ "$(tail -c1 "$f" | od -An -tx1 | tr -d ' ')" = 0a ] || complain "$f: no newline at the end"
+    case $f in *.c | *.h | *.sh)
+        while IFS= read -r hit; do complain "$f:$hit: tab"; done < <(grep -nP '\t' "$f" | cut -c1-60 || true)
+        grep -q 'SPDX-License-Identifier: Apache-2.0' "$f" || complain "$f: no SPDX line"
+        ;;
+    esac
+    # A path of somebody's machine has no place in the repository.
+    while IFS= read -r hit; do complain "$f:$hit: a machine's path"; done \
+        < <(grep -nE '(^|[^A-Za-z0-9_.~*{}$-])/(work|home|root|Users|mnt)/' "$f" | cut -c1-90 || true)
+done
+
+# 3. Lengths. A function starts with '{' and ends with '}', each alone in column 0 (clang-format sees to that).
+for f in "${sources[@]}"; do
+    lines=$(wc -l <"$f")
+    if [ "$lines" -gt 600 ] && ! excepted file-lines "$f"; then
+        complain "$f: $lines lines (at most 600, aim for 500)"
+    elif [ "$lines" -gt 500 ] && ! excepted file-lines "$f"; then
+        warn "$f: $lines lines (aim for 500)"
+    fi
+    while read -r name length; do
+        if [ "$length" -gt 80 ] && ! excepted function-lines "$f:$name"; then
+            complain "$f: $name() has $length lines (at most 80, aim for 50)"
+        elif [ "$length" -gt 50 ] && ! excepted function-lines "$f:$name"; then
+            warn "$f: $name() has $length lines (aim for 50)"
+        fi
+    done < <(awk '
+        /^[A-Za-z_].*\(/ && !/;[[:space:]]*$/ { head = $0; sub(/\(.*/, "", head); sub(/.*[[:space:]*]/, "", head); name = head }
+        /^\{[[:space:]]*$/ { start = NR }
+        /^\}[[:space:]]*$/ && start { print name, NR - start - 1; start = 0 }' "$f")
+done
+while read -r kind what _; do
+    case $kind in file-lines) path=$what ;; function-lines) path=${what%:*} ;; *) continue ;; esac
+    [ -f "$path" ] || complain "scripts/style_exceptions: $path does not exist any more"
+done <<<"$exceptions"
+
+# 4. Every header stands alone.
+flags="-std=c11 -D_GNU_SOURCE -fsyntax-only -Wall -Wextra -Iinclude -Isrc -Itests $(pkg-config --cflags jansson 2>/dev/null || true)"
+while IFS= read -r f; do
+    # shellcheck disable=SC2086 # a list of flags
+    echo "#include \"$here/$f\"" | gcc $flags -x c - 2>"$stripped/header.log" || complain "$f: does not compile alone: $(head -2 "$stripped/header.log" | tr '\n' ' ')"
+done < <(printf '%s\n' "${sources[@]}" | grep '\.h$')
+
+[ $fail = 0 ] && echo "style: ${#sources[@]} C files, ${#texts[@]} texts"
+exit $fail
