@@ -20,6 +20,9 @@ typedef struct gs_fake_linear {
     float xmin, xmax;        /* range after the last sample */
     gs_act_params *sample;   /* per sample of the current chunk */
     int64_t sample_cap;
+    float *row_scale;        /* per row of the last gs_fake_forward call */
+    int32_t *row_zero;
+    int64_t row_cap;
 } gs_fake_linear;
 
 gs_status gs_fake_init(gs_fake_linear *f, int64_t out, int64_t in, gs_observer_kind kind, bool truncate, gs_dtype round_scale,

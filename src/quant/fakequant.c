@@ -1,0 +1,97 @@
+/* Owns the fake-quantized linear of the calibration walk: the input is quantized with the parameters that hold after its own
+ * sample, the product is exact in integers, and the result is what the dequantized codes would give up to one rounding per
+ * factor. SPDX-License-Identifier: Apache-2.0 */
+#include "quant/fakequant.h"
+
+#define IN_MAX 65536 /* above, the integer sums of gs_gemm_s8 could leave int32 */
+
+gs_status gs_fake_init(gs_fake_linear *f, int64_t out, int64_t in, gs_observer_kind kind, bool truncate, gs_dtype round_scale,
+                       const float *bias, gs_error *err)
+{
+    *f = (gs_fake_linear){0};
+    if (in > IN_MAX) {
+        return gs_fail(err, GS_ERR_UNSUPPORTED,
+                       "a linear with %lld inputs is wider than the %d that int8 calibration supports; keep it in float with "
+                       "--disable_names",
+                       (long long)in, IN_MAX);
+    }
+    GS_TRY(gs_packed_alloc(&f->codes, GS_PACK_S8, out, in, "int8 weight codes of a linear", err));
+    f->active = true;
+    f->out = out;
+    f->in = in;
+    f->bias = bias;
+    f->round_scale = round_scale;
+    f->scale = gs_alloc_array((size_t)out, sizeof(float));
+    f->observer = gs_observer_create(kind, truncate);
+    f->act = gs_act_asym8(0.0f, 0.0f, round_scale);
+    return GS_OK;
+}
+
+void gs_fake_release(gs_fake_linear *f)
+{
+    gs_packed_release(&f->codes);
+    gs_observer_free(f->observer);
+    gs_free(f->scale);
+    gs_free(f->sample);
+    gs_free(f->row_scale);
+    gs_free(f->row_zero);
+    *f = (gs_fake_linear){0};
+}
+
+gs_status gs_fake_observe(gs_fake_linear *f, gs_compute *c, const gs_chunk *chunk, const float *x, gs_error *err)
+{
+    if (chunk->count > f->sample_cap) {
+        f->sample = gs_realloc_array(f->sample, (size_t)chunk->count, sizeof *f->sample);
+        f->sample_cap = chunk->count;
+    }
+    for (int64_t i = 0; i < chunk->count; i++) {
+        const int64_t s = chunk->first + i;
+        const int64_t rows = chunk->start[s + 1] - chunk->start[s];
+        if (rows > 0) {
+            const float *values = x + (chunk->start[s] - chunk->row0) * f->in;
+            if (gs_observer_add(f->observer, c, rows * f->in, values, &f->xmin, &f->xmax, err) != GS_OK) {
+                return gs_wrap(err, "calibration sample %lld", (long long)s);
+            }
+            f->act = gs_act_asym8(f->xmin, f->xmax, f->round_scale);
+        }
+        f->sample[i] = f->act;
+    }
+    return GS_OK;
+}
+
+/* Per-row parameters of rows row0 .. row0+rows, and the codes of x, sample by sample. */
+static void quantize_rows(gs_fake_linear *f, gs_compute *c, const gs_chunk *chunk, int64_t row0, int64_t rows, const float *x,
+                          int8_t *codes)
+{
+    const int64_t last = row0 + rows;
+    for (int64_t i = 0; i < chunk->count; i++) {
+        const int64_t begin = chunk->start[chunk->first + i] - chunk->row0;
+        const int64_t end = chunk->start[chunk->first + i + 1] - chunk->row0;
+        const int64_t from = begin > row0 ? begin : row0, to = end < last ? end : last;
+        if (from >= to) continue;
+        const gs_act_params act = f->sample[i];
+        const int64_t at = from - row0;
+        gs_quantize_s8(c, (to - from) * f->in, x + at * f->in, act.scale, act.zero, codes + at * f->in);
+        for (int64_t r = at; r < to - row0; r++) {
+            f->row_scale[r] = act.scale;
+            f->row_zero[r] = (int32_t)act.zero;
+        }
+    }
+}
+
+gs_status gs_fake_forward(gs_fake_linear *f, gs_compute *c, const gs_chunk *chunk, int64_t row0, int64_t rows, const float *x,
+                          int8_t *codes, float *y, gs_error *err)
+{
+    if (row0 < 0 || rows < 0 || row0 + rows > chunk->rows || chunk->count > f->sample_cap) {
+        return gs_fail(err, GS_ERR_UNSUPPORTED, "rows %lld to %lld of a chunk of %lld were not observed", (long long)row0,
+                       (long long)(row0 + rows), (long long)chunk->rows);
+    }
+    if (rows > f->row_cap) {
+        f->row_scale = gs_realloc_array(f->row_scale, (size_t)rows, sizeof *f->row_scale);
+        f->row_zero = gs_realloc_array(f->row_zero, (size_t)rows, sizeof *f->row_zero);
+        f->row_cap = rows;
+    }
+    quantize_rows(f, c, chunk, row0, rows, x, codes);
+    gs_gemm_s8(c, &f->codes, rows, codes, f->in, f->row_scale, f->row_zero, f->scale, f->bias, y, f->out);
+    return GS_OK;
+}
