@@ -26,7 +26,7 @@ typedef struct gs_compat_row {
     const char *name;
     const char *reference;   /* what the reference does */
     const char *ours;        /* what is done by default, and why */
-    const char *spec;        /* section */
+    const char *spec;        /* the option it shows with */
     bool built;              /* the code that honours it exists */
 } gs_compat_row;
 

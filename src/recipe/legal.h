@@ -19,13 +19,18 @@ typedef struct gs_resolved {
     int group_size;          /* -1 unless per_group */
     int disable_level;       /* n of L<n> */
     bool npu_dtypes;         /* save_dtype checkpoint: dtypes of spec/06 §5 */
+    bool extras;             /* report and manifest go into the output: neither no_extras nor reference_compat */
 } gs_resolved;
 
 /* Static name of a type: "W8A8". */
 const char *gs_quant_type_name(gs_quant_type t);
 
-/* Full check. notes (may be NULL) collects warnings, one line each. Not-yet-built parameters: GS_ERR_UNSUPPORTED
+/* Full check. notes (may be NULL) collects warnings, one line each; lines that begin with "note: " are information. Not-yet-built parameters: GS_ERR_UNSUPPORTED
  * "not implemented yet: …" only after every check of legality has passed. */
 gs_status gs_recipe_resolve(const gs_recipe *r, gs_resolved *out, gs_str *notes, gs_error *err) GS_CHECKED;
+
+/* The pad token that tokenizer_args asks for; the script's default ("<unk>") when it is not given. *out is NULL for none, else the
+ * caller's to gs_free(). */
+gs_status gs_recipe_pad_token(const gs_recipe *r, char **out, gs_error *err) GS_CHECKED;
 
 #endif

@@ -29,6 +29,7 @@ extern const int gs_option_count;
 typedef int (*gs_extra_option_fn)(void *ctx, int argc, char **argv, int at, gs_error *err);
 gs_status gs_options_parse(gs_recipe *r, gs_arena *arena, int argc, char **argv, gs_extra_option_fn extra, void *ctx,
                            bool *help, gs_error *err) GS_CHECKED;
+const gs_option *gs_option_find(const char *name);     /* exact name; NULL = none */
 bool gs_option_given(const gs_recipe *r, const char *name);
 void gs_options_help(gs_str *out, const char *program);   /* --help of the quantizing command */
 void gs_options_markdown(gs_str *out);                     /* docs/options.md */
