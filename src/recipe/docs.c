@@ -85,13 +85,15 @@ void gs_options_help(gs_str *out, const char *program)
         for (int i = 0; i < gs_option_count; i++)
             if (gs_options[i].ours == (pass == 1)) add_help_row(out, &gs_options[i]);
     }
+    static const char *const file[] = {"FILE", NULL};
     static const gs_option common[] = {
-        {"json", GS_OPT_STRING, 0, NULL, NULL, "write the result to a file as JSON", "", true},
+        {"json", GS_OPT_STRING, 0, NULL, file, "write the result to a file as JSON", "", true},
         {"quiet", GS_OPT_FLAG, 0, NULL, NULL, "only warnings and errors", "", true},
         {"help", GS_OPT_FLAG, 0, NULL, NULL, "show this text", "", true},
     };
     for (size_t i = 0; i < sizeof common / sizeof common[0]; i++) add_help_row(out, &common[i]);
-    gs_str_adds(out, "\nExit codes: 0 done, 2 usage, 3 input/output, 4 bad file, 5 not supported, 6 NaN or Inf, 7 memory, 8 interrupted.\n");
+    gs_str_adds(out, "\nExit codes: 0 done, 2 usage, 3 input/output, 4 bad file, 5 not supported, 6 NaN or Inf, 7 memory,\n"
+                     "8 interrupted.\n");
 }
 
 /* Text for a Markdown table cell. */

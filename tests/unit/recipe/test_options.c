@@ -161,7 +161,7 @@ static void test_errors(void **state)
     parse_fails("--foo 1 bar", "unrecognized arguments: --foo 1 bar");
     parse_fails("-x", "unrecognized arguments: -x");
     parse_fails("--w_bits 8", "unrecognized arguments: --w_bits 8 (did you mean --w_bit?)");
-    parse_fails("--disable-name=x --", "unrecognized arguments: --disable-name=x (did you mean --disable_names?)");
+    parse_fails("--disable-naems=x --", "unrecognized arguments: --disable-naems=x (did you mean --disable_names?)");
 }
 
 static void test_help(void **state)
