@@ -22,6 +22,8 @@ typedef struct gs_buf {
 gs_status gs_buf_alloc(gs_buf *buf, size_t bytes, const char *purpose, gs_error *err) GS_CHECKED;
 void gs_buf_release(gs_buf *buf);             /* accepts an all-zero gs_buf; clears it */
 
+/* Large buffers together may not exceed this; beyond it gs_buf_alloc fails as if the machine were full. 0 = no limit. */
+void gs_buf_set_limit(uint64_t bytes);
 uint64_t gs_buf_now(void);                    /* bytes held in large buffers */
 uint64_t gs_buf_peak(void);
 uint64_t gs_rss_now(void);                    /* resident set of the process, bytes; 0 = unknown */

@@ -14,15 +14,60 @@
 static inline uint32_t gs_f32_bits(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
 static inline float gs_f32_from_bits(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
 static inline float gs_bf16_to_f32(uint16_t b) { return gs_f32_from_bits((uint32_t)b << 16); }
-uint16_t gs_f32_to_bf16(float f);        /* round to nearest even; NaN stays NaN (quiet) */
-float gs_f16_to_f32(uint16_t h);
-uint16_t gs_f32_to_f16(float f);         /* round to nearest even, overflow to Inf */
 
-float gs_rint(float x);                  /* half to even; exact for all x, keeps -0 and NaN */
-int8_t gs_clamp_s8(float rounded, float lo, float hi);
+/* Round to nearest even; NaN stays NaN (quiet). */
+static inline uint16_t gs_f32_to_bf16(float f)
+{
+    const uint32_t u = gs_f32_bits(f);
+    const uint32_t rounded = (u + 0x7FFFu + (u >> 16 & 1)) >> 16;
+    return (uint16_t)((int32_t)(u & 0x7FFFFFFFu) > 0x7F800000 ? (u >> 16 | 0x40u) : rounded);
+}
+
+/* Exact; a NaN comes out quiet, as the processor's own conversion does. */
+static inline float gs_f16_to_f32(uint16_t h)
+{
+    const uint32_t sign = (uint32_t)(h & 0x8000) << 16;
+    const int32_t code = h & 0x7FFF;
+    const uint32_t shifted = (uint32_t)code << 13;
+    const uint32_t normal = shifted + (112u << 23);
+    /* With exponent 113 and an implied one, less that one: the subnormal's value, normalised by the subtraction. */
+    const uint32_t tiny = gs_f32_bits(gs_f32_from_bits(shifted + (113u << 23)) - gs_f32_from_bits(113u << 23));
+    const uint32_t special = shifted | 0x7F800000u | (code > 0x7C00 ? 0x400000u : 0u);
+    return gs_f32_from_bits(sign | (code < 0x0400 ? tiny : code >= 0x7C00 ? special : normal));
+}
+
+/* Round to nearest even, overflow to Inf; a NaN keeps its upper bits and comes out quiet. */
+static inline uint16_t gs_f32_to_f16(float f)
+{
+    const uint32_t u = gs_f32_bits(f);
+    const int32_t a = (int32_t)(u & 0x7FFFFFFFu);
+    const uint32_t normal = ((uint32_t)a - (112u << 23) + 0xFFFu + ((uint32_t)a >> 13 & 1)) >> 13;
+    /* The step of numbers in [0.5, 1) is that of the subnormals: the addition rounds. */
+    const uint32_t tiny = gs_f32_bits(gs_f32_from_bits((uint32_t)a) + 0.5f) - 0x3F000000u;
+    const uint32_t special = a > 0x7F800000 ? 0x7E00u | ((uint32_t)a >> 13 & 0x3FFu) : 0x7C00u;
+    const uint32_t code = a < 0x38800000 ? tiny : a >= 0x47800000 ? special : normal;
+    return (uint16_t)((u >> 16 & 0x8000u) | code);
+}
+
+/* Half to even; exact for all x, keeps -0, NaN and Inf. Needs the default rounding. */
+static inline float gs_rint(float x)
+{
+    const uint32_t u = gs_f32_bits(x), sign = u & 0x80000000u;
+    const float a = gs_f32_from_bits(u & 0x7FFFFFFFu);
+    const float r = gs_f32_from_bits(gs_f32_bits((a + 8388608.0f) - 8388608.0f) | sign);
+    return a < 8388608.0f ? r : x; /* 2^23 and more are integers */
+}
+
+/* lo, hi: integers in [-128, 127]. NaN becomes lo. */
+static inline int8_t gs_clamp_s8(float rounded, float lo, float hi)
+{
+    const float floored = rounded > lo ? rounded : lo;
+    return (int8_t)(floored < hi ? floored : hi);
+}
 
 /* Own elementary functions (float32 in and out). gs_exp: ≤ 1 ulp on [-87, 88], 0 below -103.97, Inf above 88.73.
- * gs_sin/gs_cos: ≤ 1 ulp for |x| ≤ 1e7 (double range reduction inside). gs_pow: x > 0, ≤ 1 ulp (computed in double). */
+ * gs_sin/gs_cos: ≤ 1 ulp for all finite x (reduced and computed in double), NaN for Inf. gs_pow: x >= 0 (NaN below), ≤ 1 ulp
+ * (computed in double). */
 float gs_exp(float x);
 float gs_sin(float x);
 float gs_cos(float x);
