@@ -4,12 +4,19 @@
 
 #include "job/job.h"
 
+/* recipe/ hands warnings and notes over as lines; notes begin with "note: ". */
 static void send_notes(const gs_job *job, const gs_str *notes)
 {
+    static const char mark[] = "note: ";
+    const size_t mark_bytes = sizeof mark - 1;
     const char *line = notes->data;
     while (*line) {
         const size_t n = strcspn(line, "\n");
-        if (n) gs_job_message(job, GS_WARNING, "%.*s", (int)n, line);
+        const bool note = n > mark_bytes && strncmp(line, mark, mark_bytes) == 0;
+        if (note)
+            gs_job_message(job, GS_INFO, "%.*s", (int)(n - mark_bytes), line + mark_bytes);
+        else if (n > 0)
+            gs_job_message(job, GS_WARNING, "%.*s", (int)n, line);
         line += n + (line[n] == '\n');
     }
 }

@@ -1,0 +1,146 @@
+/* Which linears stay float: names, default fallback, last linear, level; and how far each pass goes.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "job/job.h"
+#include "model/forward.h"
+
+#define LAYERS 3
+
+static gs_recipe recipe;
+
+static void begin(gs_job *job)
+{
+    gs_recipe_defaults(&recipe);
+    *job = (gs_job){.recipe = &recipe};
+    job->resolved.type = GS_Q_W8A8;
+    job->config = (gs_config){.layers = LAYERS};
+    strcpy(job->config.model_type, "chatglm");
+    gs_error err = {0};
+    assert_int_equal(gs_family_find(&job->config, &job->family, &err), GS_OK);
+}
+
+static void end(gs_job *job)
+{
+    gs_free(job->choice);
+    gs_free(job->score);
+}
+
+static int count_float(const gs_job *job)
+{
+    int n = 0;
+    for (int i = 0; i < job->n_linears; i++) n += !gs_job_is_quantized(job, i);
+    return n;
+}
+
+static void default_fallback(void **state)
+{
+    (void)state;
+    gs_job job;
+    gs_error err = {0};
+    begin(&job);
+    assert_int_equal(gs_job_choose(&job, &err), GS_OK);
+    assert_int_equal(job.n_linears, LAYERS * GS_ROLES + 1);
+    for (int b = 0; b < LAYERS; b++) {
+        assert_string_equal(job.choice[gs_job_linear(b, GS_4H)].why_float, "default fallback");
+        assert_true(gs_job_is_quantized(&job, gs_job_linear(b, GS_H4)));
+    }
+    assert_string_equal(job.choice[job.n_linears - 1].why_float, "last linear");
+    assert_int_equal(count_float(&job), LAYERS + 1);
+    /* Nothing quantized comes after the last block's H4. */
+    assert_int_equal(gs_job_calibrate_until(&job, 0), GS_UNTIL_END);
+    assert_int_equal(gs_job_calibrate_until(&job, LAYERS - 1), GS_UNTIL_H4_INPUT);
+    assert_int_equal(gs_job_float_until(&job, 0), GS_UNTIL_NOTHING);
+    recipe.use_kvcache_quant = true;
+    assert_int_equal(gs_job_float_until(&job, 0), GS_UNTIL_END);
+    assert_int_equal(gs_job_float_until(&job, LAYERS - 1), GS_UNTIL_QKV_OUTPUT);
+    end(&job);
+}
+
+static void a_list_replaces_the_default(void **state)
+{
+    (void)state;
+    gs_job job;
+    gs_error err = {0};
+    begin(&job);
+    static const char *const names[] = {"transformer.encoder.layers.1.mlp.dense_h_to_4h", "transformer.output_layer",
+                                        "transformer.encoder.layers.1.mlp.dense_h_to_4h", NULL};
+    recipe.disable_names = names;
+    recipe.disable_last_linear = false;
+    assert_int_equal(gs_job_choose(&job, &err), GS_OK);
+    assert_int_equal(count_float(&job), 2);
+    assert_string_equal(job.choice[gs_job_linear(1, GS_H4)].why_float, "disable_names");
+    assert_string_equal(job.choice[job.n_linears - 1].why_float, "disable_names");
+    assert_int_equal(gs_job_calibrate_until(&job, LAYERS - 1), GS_UNTIL_4H_INPUT);
+    end(&job);
+}
+
+static void unknown_names_are_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"transformer.encoder.layers.0", "transformer.encoder.layers.3.mlp.dense_h_to_4h", "",
+                                      "transformer.encoder.layers.0.input_layernorm"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        gs_job job;
+        gs_error err = {0};
+        begin(&job);
+        const char *const names[] = {bad[i], NULL};
+        recipe.disable_names = names;
+        assert_int_equal(gs_job_choose(&job, &err), GS_ERR_USAGE);
+        assert_non_null(strstr(err.text, "`disable_names` has invalid key `"));
+        assert_non_null(strstr(err.text, bad[i]));
+        end(&job);
+    }
+}
+
+static void level_takes_the_greatest_scores(void **state)
+{
+    (void)state;
+    gs_job job;
+    gs_error err = {0};
+    begin(&job);
+    job.resolved.disable_level = 2;
+    assert_int_equal(gs_job_choose(&job, &err), GS_OK);
+    assert_true(job.level_pending);
+    for (int i = 0; i < job.n_linears; i++) job.score[i] = (gs_score){.seen = true, .t_max = 1, .std = 1, .cols = 1};
+    job.score[gs_job_linear(1, GS_DENSE)].t_max = 9;
+    job.score[gs_job_linear(2, GS_4H)].t_max = 99; /* float already: does not use up a place */
+    gs_job_choose_level(&job);
+    assert_false(job.level_pending);
+    assert_string_equal(job.choice[gs_job_linear(1, GS_DENSE)].why_float, "disable_level");
+    assert_string_equal(job.choice[gs_job_linear(0, GS_QKV)].why_float, "disable_level"); /* first of the equal ones */
+    assert_int_equal(count_float(&job), LAYERS + 1 + 2);
+    end(&job);
+}
+
+static void level_beyond_the_count_takes_all(void **state)
+{
+    (void)state;
+    gs_job job;
+    gs_error err = {0};
+    begin(&job);
+    job.resolved.disable_level = 100;
+    assert_int_equal(gs_job_choose(&job, &err), GS_OK);
+    gs_job_choose_level(&job);
+    assert_int_equal(count_float(&job), job.n_linears);
+    assert_int_equal(gs_job_calibrate_until(&job, 0), GS_UNTIL_NOTHING);
+    end(&job);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(default_fallback),
+        cmocka_unit_test(a_list_replaces_the_default),
+        cmocka_unit_test(unknown_names_are_refused),
+        cmocka_unit_test(level_takes_the_greatest_scores),
+        cmocka_unit_test(level_beyond_the_count_takes_all),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
