@@ -10,7 +10,7 @@ typedef struct gs_synth_spec {
     int64_t hidden, layers, heads, groups, head_dim, ffn, vocab;
     double rope_ratio;          /* 0 = key absent */
     uint64_t seed;
-    int outlier_channels;       /* per norm: weight ×s, following columns ÷s, s in 8..60 (demo-model README) */
+    int outlier_channels;       /* per norm: weight ×s, following columns ÷s, s in 8..60; also rows of the up half */
     int64_t shard_bytes;        /* 0 = 2 GB */
     const char *torch_dtype;    /* "bfloat16" (default when NULL), "float16", "float32" */
 } gs_synth_spec;
