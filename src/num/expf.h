@@ -12,8 +12,10 @@
 
 static inline float gs_exp_inline(float x)
 {
-    const float above = x > 89.0f ? 89.0f : x; /* already Inf; NaN passes */
-    const float c = above < -104.0f ? -104.0f : above; /* already 0 */
+    /* Past ±104 the result is Inf or 0 already. NaN is clamped too, and put back at the end. */
+    const uint32_t u = gs_f32_bits(x), bound = 0x42D00000u;
+    const int32_t a = (int32_t)(u & 0x7FFFFFFFu);
+    const float c = gs_f32_from_bits((u & 0x80000000u) | gs_select(a > (int32_t)bound, bound, (uint32_t)a));
 
     /* Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits. */
     const float magic = 12582912.0f;
@@ -36,7 +38,7 @@ static inline float gs_exp_inline(float x)
     const float scale_a = gs_f32_from_bits((uint32_t)(half + 127) << 23);
     const float scale_b = gs_f32_from_bits((uint32_t)(n - half + 127) << 23);
     const float y = p * scale_a * scale_b;
-    return x == x ? y : x;
+    return gs_f32_from_bits(gs_select(a > 0x7F800000, u, gs_f32_bits(y)));
 }
 
 #endif

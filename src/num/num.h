@@ -15,12 +15,20 @@ static inline uint32_t gs_f32_bits(float f) { uint32_t u; memcpy(&u, &f, 4); ret
 static inline float gs_f32_from_bits(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
 static inline float gs_bf16_to_f32(uint16_t b) { return gs_f32_from_bits((uint32_t)b << 16); }
 
+/* a where condition is true, else b, without a branch: the compiler may not execute both sides of a ?: that holds float
+ * arithmetic, and then cannot turn the loop around it into vector code. */
+static inline uint32_t gs_select(bool condition, uint32_t a, uint32_t b)
+{
+    const uint32_t mask = 0u - (uint32_t)condition;
+    return (a & mask) | (b & ~mask);
+}
+
 /* Round to nearest even; NaN stays NaN (quiet). */
 static inline uint16_t gs_f32_to_bf16(float f)
 {
     const uint32_t u = gs_f32_bits(f);
     const uint32_t rounded = (u + 0x7FFFu + (u >> 16 & 1)) >> 16;
-    return (uint16_t)((int32_t)(u & 0x7FFFFFFFu) > 0x7F800000 ? (u >> 16 | 0x40u) : rounded);
+    return (uint16_t)gs_select((int32_t)(u & 0x7FFFFFFFu) > 0x7F800000, u >> 16 | 0x40u, rounded);
 }
 
 /* Exact; a NaN comes out quiet, as the processor's own conversion does. */
@@ -32,8 +40,9 @@ static inline float gs_f16_to_f32(uint16_t h)
     const uint32_t normal = shifted + (112u << 23);
     /* With exponent 113 and an implied one, less that one: the subnormal's value, normalised by the subtraction. */
     const uint32_t tiny = gs_f32_bits(gs_f32_from_bits(shifted + (113u << 23)) - gs_f32_from_bits(113u << 23));
-    const uint32_t special = shifted | 0x7F800000u | (code > 0x7C00 ? 0x400000u : 0u);
-    return gs_f32_from_bits(sign | (code < 0x0400 ? tiny : code >= 0x7C00 ? special : normal));
+    const uint32_t special = shifted | 0x7F800000u | gs_select(code > 0x7C00, 0x400000u, 0u);
+    const uint32_t finite = gs_select(code < 0x0400, tiny, normal);
+    return gs_f32_from_bits(sign | gs_select(code >= 0x7C00, special, finite));
 }
 
 /* Round to nearest even, overflow to Inf; a NaN keeps its upper bits and comes out quiet. */
@@ -44,9 +53,9 @@ static inline uint16_t gs_f32_to_f16(float f)
     const uint32_t normal = ((uint32_t)a - (112u << 23) + 0xFFFu + ((uint32_t)a >> 13 & 1)) >> 13;
     /* The step of numbers in [0.5, 1) is that of the subnormals: the addition rounds. */
     const uint32_t tiny = gs_f32_bits(gs_f32_from_bits((uint32_t)a) + 0.5f) - 0x3F000000u;
-    const uint32_t special = a > 0x7F800000 ? 0x7E00u | ((uint32_t)a >> 13 & 0x3FFu) : 0x7C00u;
-    const uint32_t code = a < 0x38800000 ? tiny : a >= 0x47800000 ? special : normal;
-    return (uint16_t)((u >> 16 & 0x8000u) | code);
+    const uint32_t special = gs_select(a > 0x7F800000, 0x7E00u | ((uint32_t)a >> 13 & 0x3FFu), 0x7C00u);
+    const uint32_t finite = gs_select(a < 0x38800000, tiny, normal);
+    return (uint16_t)((u >> 16 & 0x8000u) | gs_select(a >= 0x47800000, special, finite));
 }
 
 /* Half to even; exact for all x, keeps -0, NaN and Inf. Needs the default rounding. */
@@ -54,8 +63,9 @@ static inline float gs_rint(float x)
 {
     const uint32_t u = gs_f32_bits(x), sign = u & 0x80000000u;
     const float a = gs_f32_from_bits(u & 0x7FFFFFFFu);
-    const float r = gs_f32_from_bits(gs_f32_bits((a + 8388608.0f) - 8388608.0f) | sign);
-    return a < 8388608.0f ? r : x; /* 2^23 and more are integers */
+    const uint32_t rounded = gs_f32_bits((a + 8388608.0f) - 8388608.0f) | sign;
+    /* 2^23 and more are integers; NaN is above them all. */
+    return gs_f32_from_bits(gs_select((int32_t)(u & 0x7FFFFFFFu) < 0x4B000000, rounded, u));
 }
 
 /* lo, hi: integers in [-128, 127]. NaN becomes lo. */
