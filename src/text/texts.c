@@ -35,8 +35,9 @@ void gs_texts_release(gs_texts *t)
 static gs_status check_file(const char *path, gs_error *err)
 {
     struct stat st;
-    if (stat(path, &st) != 0) return gs_fail_errno(err, errno, "The path %s doesn't exist or not a file", path);
-    if (!S_ISREG(st.st_mode)) return gs_fail(err, GS_ERR_IO, "The path %s doesn't exist or not a file.", path);
+    const bool found = stat(path, &st) == 0;
+    if (!found && errno != ENOENT && errno != ENOTDIR) return gs_fail_errno(err, errno, "cannot read %s", path);
+    if (!found || !S_ISREG(st.st_mode)) return gs_fail(err, GS_ERR_IO, "The path %s doesn't exist or not a file.", path);
     return GS_OK;
 }
 

@@ -92,7 +92,7 @@ static gs_status add_object(const reader *r, json_t *object)
         const json_t *const text = json_object_get(object, names[i]);
         if (!text) continue;
         if (!json_is_string(text))
-            return gs_fail(r->err, GS_ERR_FILE, "sample %lld: '%s' is %s (text input must be of type `str`)",
+            return gs_fail(r->err, GS_ERR_FILE, "sample %lld: '%s' is %s, not a string (text input must be of type `str`)",
                            (long long)r->out->count, names[i], type_name(text));
         gs_texts_add(r->out, json_string_value(text), json_string_length(text));
         return GS_OK;
@@ -111,6 +111,17 @@ static gs_status add_sample(const reader *r, json_t *value)
                        (long long)r->out->count);
     gs_texts_add(r->out, json_string_value(value), json_string_length(value));
     return GS_OK;
+}
+
+/* As gs_json_parse, without the piece of the text that the parser quotes after "near". */
+static json_t *parse(const reader *r, const char *text, size_t n)
+{
+    json_t *const value = gs_json_parse(text, n, r->label, MAX_DEPTH, r->err);
+    const size_t label = strlen(r->label);
+    if (value || !r->err || strlen(r->err->text) < label) return value;
+    char *const quote = strstr(r->err->text + label, " near '");
+    if (quote) *quote = 0;
+    return NULL;
 }
 
 /* --- JSON array --- */
@@ -140,7 +151,7 @@ static int64_t element_line(span text, int64_t index)
 
 static gs_status read_array(const reader *r, span text)
 {
-    json_t *const root = gs_json_parse(text.at, text.n, r->label, MAX_DEPTH, r->err);
+    json_t *const root = parse(r, text.at, text.n);
     if (!root) return GS_ERR_FILE;
     gs_status status = GS_OK;
     size_t i;
@@ -166,7 +177,7 @@ static json_t *parse_line(const reader *r, span line, int64_t number)
     gs_str_init(&again);
     for (int64_t i = 1; i < number; i++) gs_str_addc(&again, '\n');
     gs_str_add(&again, line.at, line.n);
-    json_t *const none = gs_json_parse(again.data, again.len, r->label, MAX_DEPTH, r->err);
+    json_t *const none = parse(r, again.data, again.len);
     gs_str_release(&again);
     return none;
 }
