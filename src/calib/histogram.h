@@ -23,4 +23,7 @@ gs_status gs_hist_add(gs_hist *h, gs_compute *c, int64_t n, const float *x, floa
 /* The range with the least error of 8-bit quantization, as far as the search goes. */
 void gs_hist_search(const gs_hist *h, float *xmin, float *xmax);
 
+/* The search's measure: L2 error when bins start..end are spread over the 256 levels and all others are clipped to them. */
+float gs_hist_error(const gs_hist *h, int start, int end);
+
 #endif

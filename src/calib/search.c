@@ -14,7 +14,7 @@ typedef struct search {
     double bin_width;
     float cumulative[BINS];
     int count;              /* occupied bins, padded to a multiple of BLOCK */
-    int32_t index[BINS];    /* their numbers, ascending; padding repeats bin 0 with density 0 */
+    int32_t index[BINS];    /* their numbers, ascending; padding repeats the last */
     float density[BINS];
     float term[BINS];       /* of all bins, zero where empty */
 } search;
@@ -65,7 +65,6 @@ static inline float term_of(const candidate *k, int32_t index, float density)
     return norm;
 }
 
-/* L2 error when bins start..end are spread over the 256 levels and all others are clipped to them. */
 static float candidate_error(search *s, int start, int end)
 {
     const double width = s->bin_width * (double)(end - start + 1) / (double)GS_HIST_LEVELS;
@@ -104,6 +103,13 @@ static void search_init(search *s, const gs_hist *h)
         s->density[n] = s->density[n - 1];
     }
     s->count = n;
+}
+
+float gs_hist_error(const gs_hist *h, int start, int end)
+{
+    search s;
+    search_init(&s, h);
+    return candidate_error(&s, start, end);
 }
 
 void gs_hist_search(const gs_hist *h, float *xmin, float *xmax)
