@@ -70,7 +70,9 @@ gs_status gs_embed(const gs_checkpoint *ck, const gs_tensor *embedding, const in
 
 /* Bytes that loading a tensor takes for a moment, beside the panels: the raw rows of one read and, for F16, their float32. */
 size_t gs_load_bytes(const gs_block_tensors *t);
-/* One weight into panels, as gs_block_load does it. */
+/* One weight into panels, as gs_block_load does it; _rows: some of its rows, as panels of that many rows. */
+gs_status gs_weight_load_rows(gs_packed *p, gs_compute *c, const gs_checkpoint *ck, const gs_tensor *t, int64_t row0,
+                              int64_t rows, gs_error *err) GS_CHECKED;
 gs_status gs_weight_load(gs_packed *p, gs_compute *c, const gs_checkpoint *ck, const gs_tensor *t, gs_error *err) GS_CHECKED;
 /* The norms and biases of a block only. */
 gs_status gs_block_load_vectors(gs_block *b, const gs_config *cfg, const gs_checkpoint *ck, const gs_block_tensors *t, gs_error *err) GS_CHECKED;

@@ -69,8 +69,9 @@ static gs_status check_rows(gs_compute *c, rows_job *job, const gs_tensor *t, in
     return GS_OK;
 }
 
-static gs_status load_rows(gs_packed *p, gs_compute *c, const gs_checkpoint *ck, const gs_tensor *t, void *stage,
-                           gs_error *err)
+/* Rows row0 .. row0+count of t into p, from p's first row on. */
+static gs_status load_rows(gs_packed *p, gs_compute *c, const gs_checkpoint *ck, const gs_tensor *t, int64_t row0,
+                           int64_t count, void *stage, gs_error *err)
 {
     const int64_t step = rows_per_read(t), cols = t->shape[1];
     const size_t row_bytes = (size_t)cols * gs_dtype_bytes(t->dtype);
@@ -78,30 +79,36 @@ static gs_status load_rows(gs_packed *p, gs_compute *c, const gs_checkpoint *ck,
     if (t->dtype == GS_F16) job.wide = (float *)((uint8_t *)stage + raw_bytes(t));
     job.first = gs_alloc_array((size_t)step, sizeof *job.first);
     gs_status status = GS_OK;
-    for (int64_t row = 0; row < t->shape[0] && status == GS_OK; row += step) {
-        const int64_t rows = t->shape[0] - row < step ? t->shape[0] - row : step;
+    for (int64_t row = 0; row < count && status == GS_OK; row += step) {
+        const int64_t rows = count - row < step ? count - row : step;
         status = gs_check_interrupt(err);
         if (status == GS_OK)
-            status = gs_checkpoint_read(ck, t, (uint64_t)row * row_bytes, stage, (size_t)rows * row_bytes, err);
-        if (status == GS_OK) status = check_rows(c, &job, t, row, rows, err);
+            status = gs_checkpoint_read(ck, t, (uint64_t)(row0 + row) * row_bytes, stage, (size_t)rows * row_bytes, err);
+        if (status == GS_OK) status = check_rows(c, &job, t, row0 + row, rows, err);
         if (status == GS_OK) gs_pack_rows(c, p, row, rows, job.wide ? (const void *)job.wide : stage);
     }
     gs_free(job.first);
     return status;
 }
 
-gs_status gs_weight_load(gs_packed *p, gs_compute *c, const gs_checkpoint *ck, const gs_tensor *t, gs_error *err)
+gs_status gs_weight_load_rows(gs_packed *p, gs_compute *c, const gs_checkpoint *ck, const gs_tensor *t, int64_t row0,
+                              int64_t rows, gs_error *err)
 {
     const gs_pack_kind kind = pack_kind(t);
-    if (!p->buf.data || p->kind != kind || p->n != t->shape[0] || p->k != t->shape[1]) {
+    if (!p->buf.data || p->kind != kind || p->n != rows || p->k != t->shape[1]) {
         gs_packed_release(p);
-        GS_TRY(gs_packed_alloc(p, kind, t->shape[0], t->shape[1], "weights of a block", err));
+        GS_TRY(gs_packed_alloc(p, kind, rows, t->shape[1], "weights of a block", err));
     }
     gs_buf stage = {0};
     GS_TRY(gs_buf_alloc(&stage, stage_bytes(t), "reading weights", err));
-    const gs_status status = load_rows(p, c, ck, t, stage.data, err);
+    const gs_status status = load_rows(p, c, ck, t, row0, rows, stage.data, err);
     gs_buf_release(&stage);
     return status;
+}
+
+gs_status gs_weight_load(gs_packed *p, gs_compute *c, const gs_checkpoint *ck, const gs_tensor *t, gs_error *err)
+{
+    return gs_weight_load_rows(p, c, ck, t, 0, t->shape[0], err);
 }
 
 static gs_status load_vector(float **v, const gs_checkpoint *ck, const gs_tensor *t, gs_error *err)

@@ -2,6 +2,7 @@
 #ifndef GS_MODEL_SYNTH_FILES_H
 #define GS_MODEL_SYNTH_FILES_H
 
+#include "base/mem.h"
 #include "base/str.h"
 #include "model/synth.h"
 
