@@ -310,7 +310,7 @@ static void tolerances_hold(void **state)
     move_range(&g, LAYER(1) ".self_attention.dense", 128, 1 + 5e-3);
     assert_int_equal(judge(&g, NULL), 0); /* one layer of nine: allowed */
     move_range(&g, LAYER(2) ".self_attention.dense", 128, 1 + 5e-3);
-    assert_int_equal(judge(&g, "only in 7 of 9 layers"), 1);
+    assert_int_equal(judge(&g, "in only 7 of 9 layers"), 1);
     golden_close(&g);
 
     open_case(&g, "w8a8c8-act2"); /* the histogram's bounds are wider, and have no share */
