@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# gs_embed(<target> <name> <symbol> <file> [<symbol> <file> ...])
+# gs_embed(<target> <room>/<name> <symbol> <file> [<symbol> <file> ...])
 # Compiles files into a target: <name>.c and <name>.h, written to the build directory when CMake runs, hold each file's bytes as
 # `const unsigned char <symbol>[]` and their number as `<symbol>_bytes`. A changed file makes CMake run again.
 function(gs_embed target name)

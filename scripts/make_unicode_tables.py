@@ -48,13 +48,13 @@ def main():
  * do not edit. A code point in no range is "other". SPDX-License-Identifier: Apache-2.0 */
 #include "text/unicode.h"
 
+/* clang-format off */
 #define L(first, last) {{first, last, GS_CHAR_LETTER}}
 #define N(first, last) {{first, last, GS_CHAR_NUMBER}}
 #define S(first, last) {{first, last, GS_CHAR_SPACE}}
 
 const char gs_unicode_version[] = "{VERSION}";
 
-/* clang-format off */
 const gs_char_range gs_char_ranges[] = {{
 """)
         line = "   "

@@ -1,7 +1,7 @@
-/* Byte-pair encoding as tiktoken does it: a piece that is a token is that token; otherwise start from single bytes and merge, again and
- * again, the neighbours whose concatenation has the lowest rank (the leftmost of equals), until no concatenation is a token.
- * Short pieces look at all neighbours each time; long ones keep them in a heap, so that a megabyte of one letter takes n log n
- * steps. Both give the same ids. SPDX-License-Identifier: Apache-2.0 */
+/* Byte-pair encoding as tiktoken does it: a piece that is a token is that token; otherwise start from single bytes and
+ * merge, again and again, the neighbours whose concatenation has the lowest rank (the leftmost of equals), until no
+ * concatenation is a token. Short pieces look at all neighbours each time; long ones keep them in a heap, so that a
+ * megabyte of one letter takes n log n steps. Both give the same ids. SPDX-License-Identifier: Apache-2.0 */
 #include "text/bpe.h"
 
 #include <string.h>
@@ -33,8 +33,7 @@ static void encode_short(const gs_vocab *v, const char *piece, size_t n, gs_ids 
         memmove(start + best + 1, start + best + 2, parts - best - 1);
         memmove(rank + best, rank + best + 1, (parts - best - 2) * sizeof *rank);
         parts--;
-        if (best + 1 < parts)
-            rank[best] = gs_vocab_find(v, piece + start[best], (size_t)start[best + 2] - start[best]);
+        if (best + 1 < parts) rank[best] = gs_vocab_find(v, piece + start[best], (size_t)start[best + 2] - start[best]);
         if (best > 0)
             rank[best - 1] = gs_vocab_find(v, piece + start[best - 1], (size_t)start[best + 1] - start[best - 1]);
     }
@@ -78,7 +77,8 @@ static void reserve(gs_bpe *b, size_t n)
     b->rank = gs_realloc_array(b->rank, n, sizeof *b->rank);
 }
 
-/* A piece of n bytes as a linked list of parts, each known by its first byte; next == n ends it, prev == -1 begins it. */
+/* A piece of n bytes as a linked list of parts, each known by its first byte; next == n ends it, prev == -1 begins it.
+ */
 typedef struct parts {
     gs_bpe *b;
     const gs_vocab *v;
@@ -123,7 +123,10 @@ static void encode_long(gs_bpe *b, const gs_vocab *v, const char *piece, int32_t
 void gs_bpe_encode(gs_bpe *b, const gs_vocab *v, const char *piece, size_t n, gs_ids *out)
 {
     const int32_t whole = gs_vocab_find(v, piece, n);
-    if (whole >= 0) gs_ids_add(out, whole);
-    else if (n <= SHORT_PIECE) encode_short(v, piece, n, out);
-    else encode_long(b, v, piece, (int32_t)n, out);
+    if (whole >= 0)
+        gs_ids_add(out, whole);
+    else if (n <= SHORT_PIECE)
+        encode_short(v, piece, n, out);
+    else
+        encode_long(b, v, piece, (int32_t)n, out);
 }

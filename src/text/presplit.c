@@ -1,10 +1,11 @@
-/* The pre-tokenizer of the GLM-4 vocabulary as a scanner. The vocabulary format fixes it as a regular expression, leftmost match,
- * first alternative wins:
+/* The pre-tokenizer of the GLM-4 vocabulary as a scanner. The vocabulary format fixes it as a regular expression,
+ * leftmost match, first alternative wins:
  *
- *   (?i:'s|'t|'re|'ve|'m|'ll|'d) | [^\r\n\p{L}\p{N}]?\p{L}+ | \p{N}{1,3} | ?[^\s\p{L}\p{N}]+[\r\n]* | \s*[\r\n]+ | \s+(?!\S) | \s+
+ *   (?i:'s|'t|'re|'ve|'m|'ll|'d) | [^\r\n\p{L}\p{N}]?\p{L}+ | \p{N}{1,3} |
+ *    ?[^\s\p{L}\p{N}]+[\r\n]* | \s*[\r\n]+ | \s+(?!\S) | \s+
  *
- * Every character is a letter (L), a number (N), white space (S) or other (O), and these alternatives need no backtracking.
- * Held to PCRE2 in tests/unit/text. SPDX-License-Identifier: Apache-2.0 */
+ * Every character is a letter (L), a number (N), white space (S) or other (O), and these alternatives need no
+ * backtracking. Held to PCRE2 in tests/unit/text. SPDX-License-Identifier: Apache-2.0 */
 #include "text/presplit.h"
 
 #include "base/str.h"
@@ -17,12 +18,15 @@ gs_char_class gs_char_class_get(uint32_t c)
         if (c >= '0' && c <= '9') return GS_CHAR_NUMBER;
         return c == ' ' || (c >= 0x09 && c <= 0x0D) ? GS_CHAR_SPACE : GS_CHAR_OTHER;
     }
-    if ((c >= 0x4E00 && c <= 0x9FFF) || (c >= 0xAC00 && c <= 0xD7A3)) return GS_CHAR_LETTER; /* CJK ideographs, Hangul */
+    if ((c >= 0x4E00 && c <= 0x9FFF) || (c >= 0xAC00 && c <= 0xD7A3))
+        return GS_CHAR_LETTER; /* CJK ideographs, Hangul */
     size_t low = 0, high = gs_char_range_count;
     while (low < high) {
         const size_t middle = low + (high - low) / 2;
-        if (c > gs_char_ranges[middle].last) low = middle + 1;
-        else high = middle;
+        if (c > gs_char_ranges[middle].last)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low < gs_char_range_count && c >= gs_char_ranges[low].first ? gs_char_ranges[low].kind : GS_CHAR_OTHER;
 }

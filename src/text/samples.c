@@ -1,14 +1,17 @@
 /* Texts to samples: ids of all texts in one array. SPDX-License-Identifier: Apache-2.0 */
 #include "text/samples.h"
 
-static gs_status encode_one(const gs_tokenizer *t, const gs_texts *texts, int64_t index, int64_t vocab, gs_ids *ids, gs_error *err)
+static gs_status encode_one(const gs_tokenizer *t, const gs_texts *texts, int64_t index, int64_t vocab, gs_ids *ids,
+                            gs_error *err)
 {
     const int64_t begin = ids->count;
     gs_status status = gs_tokenizer_encode(t, texts->text[index], texts->bytes[index], true, ids, err);
     for (int64_t i = begin; status == GS_OK && i < ids->count; i++) {
         if (ids->id[i] >= vocab)
-            status = gs_fail(err, GS_ERR_FILE, "token %lld has id %d, but the model has %lld embedding rows: tokenizer and "
-                             "weights do not belong together", (long long)(i - begin), ids->id[i], (long long)vocab);
+            status = gs_fail(err, GS_ERR_FILE,
+                             "token %lld has id %d, but the model has %lld embedding rows: tokenizer and "
+                             "weights do not belong together",
+                             (long long)(i - begin), ids->id[i], (long long)vocab);
     }
     if (status != GS_OK) gs_wrap(err, "%s: sample %lld", texts->source ? texts->source : "texts", (long long)index);
     return status;

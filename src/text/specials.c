@@ -1,6 +1,7 @@
-/* Special tokens of a GLM-4 checkpoint. Ids: 14 names that every GLM-4 vocabulary has after its ranks, then added_tokens_decoder of
- * tokenizer_config.json on top. Recognised inside a text are only those that the configuration names (as added or as eos, pad, … token):
- * derivatives list fewer than they have, and there the rest is ordinary text. SPDX-License-Identifier: Apache-2.0 */
+/* Special tokens of a GLM-4 checkpoint. Ids: 14 names that every GLM-4 vocabulary has after its ranks, then
+ * added_tokens_decoder of tokenizer_config.json on top. Recognised inside a text are only those that the configuration
+ * names (as added or as eos, pad, … token): derivatives list fewer than they have, and there the rest is ordinary text.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "text/specials.h"
 
 #include <stdlib.h>
@@ -9,12 +10,25 @@
 #include "io/json.h"
 
 static const char *const builtin[GS_SPECIALS_BUILTIN] = {
-    "<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>", "<|system|>", "<|user|>", "<|assistant|>",
-    "<|observation|>", "<|begin_of_image|>", "<|end_of_image|>", "<|begin_of_video|>", "<|end_of_video|>",
+    "<|endoftext|>",
+    "[MASK]",
+    "[gMASK]",
+    "[sMASK]",
+    "<sop>",
+    "<eop>",
+    "<|system|>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|observation|>",
+    "<|begin_of_image|>",
+    "<|end_of_image|>",
+    "<|begin_of_video|>",
+    "<|end_of_video|>",
 };
 
 /* Where a tokenizer's named tokens stand in the configuration, in the order in which missing ones are given ids. */
-static const char *const named[] = {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"};
+static const char *const named[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                    "pad_token", "cls_token", "mask_token"};
 
 struct gs_trie_node {
     int32_t child, sibling; /* node numbers, 0 = none */
@@ -81,13 +95,14 @@ static void set(gs_specials *s, const char *text, size_t n, int32_t id, bool spl
     known->split = split;
 }
 
-/* A token known by name only: recognised from now on, and given the next free number if it is new. That number is how many
- * tokens there are, as the reference counts, not one past the greatest id. */
+/* A token known by name only: recognised from now on, and given the next free number if it is new. That number is how
+ * many tokens there are, as the reference counts, not one past the greatest id. */
 static gs_status add_named(gs_specials *s, const char *text, size_t n, const char *path, const char *key, gs_error *err)
 {
     if (n == 0) return GS_OK;
     if (n > GS_SPECIAL_MAX_BYTES)
-        return gs_fail(err, GS_ERR_FILE, "%s: %s has %zu bytes, at most %d are possible", path, key, n, GS_SPECIAL_MAX_BYTES);
+        return gs_fail(err, GS_ERR_FILE, "%s: %s has %zu bytes, at most %d are possible", path, key, n,
+                       GS_SPECIAL_MAX_BYTES);
     const gs_special *const known = find(s, text, n);
     set(s, text, n, known && known->id >= 0 ? known->id : s->ranks + s->with_id, true);
     return GS_OK;
@@ -120,13 +135,16 @@ static gs_status check_flags(const json_t *token, const char *key, const char *p
     static const char *const flags[] = {"lstrip", "rstrip", "single_word"};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
         if (json_is_true(json_object_get(token, flags[i])))
-            return gs_fail(err, GS_ERR_UNSUPPORTED, "%s: added token %s has \"%s\": true; only tokens matched exactly as spelled are "
-                           "supported: set it to false", path, key, flags[i]);
+            return gs_fail(err, GS_ERR_UNSUPPORTED,
+                           "%s: added token %s has \"%s\": true; only tokens matched exactly as spelled are "
+                           "supported: set it to false",
+                           path, key, flags[i]);
     }
     return GS_OK;
 }
 
-static gs_status add_decoder_token(gs_specials *s, const char *key, const json_t *token, const char *path, gs_error *err)
+static gs_status add_decoder_token(gs_specials *s, const char *key, const json_t *token, const char *path,
+                                   gs_error *err)
 {
     char shown[32];
     gs_printable(key, strlen(key), shown, sizeof shown);
@@ -134,14 +152,16 @@ static gs_status add_decoder_token(gs_specials *s, const char *key, const json_t
     size_t n = 0;
     const char *const text = token_text(token, &n);
     if (id < 0)
-        return gs_fail(err, GS_ERR_FILE, "%s: added_tokens_decoder has the key \"%s\", which is not an id from 0 to %d", path, shown,
-                       GS_SPECIAL_MAX_ID);
+        return gs_fail(err, GS_ERR_FILE, "%s: added_tokens_decoder has the key \"%s\", which is not an id from 0 to %d",
+                       path, shown, GS_SPECIAL_MAX_ID);
     if (!text || n == 0 || n > GS_SPECIAL_MAX_BYTES)
         return gs_fail(err, GS_ERR_FILE, "%s: added token %s needs a \"content\" string of 1 to %d bytes", path, shown,
                        GS_SPECIAL_MAX_BYTES);
     if (id < s->ranks)
-        return gs_fail(err, GS_ERR_FILE, "%s: added token %s takes the id of a vocabulary entry (tokenizer.model has ids 0 to %d): "
-                       "the two files do not belong together", path, shown, s->ranks - 1);
+        return gs_fail(err, GS_ERR_FILE,
+                       "%s: added token %s takes the id of a vocabulary entry (tokenizer.model has ids 0 to %d): "
+                       "the two files do not belong together",
+                       path, shown, s->ranks - 1);
     GS_TRY(check_flags(token, shown, path, err));
     const gs_special *const same = find(s, text, n);
     if (same && same->split)
@@ -163,14 +183,16 @@ static gs_status add_decoder(gs_specials *s, const json_t *root, const char *pat
     if (!json_is_object(decoder))
         return gs_fail(err, GS_ERR_FILE, "%s: added_tokens_decoder is not an object of id and token", path);
     if (json_object_size(decoder) > 65536)
-        return gs_fail(err, GS_ERR_FILE, "%s: %zu added tokens, at most 65536 are possible", path, json_object_size(decoder));
+        return gs_fail(err, GS_ERR_FILE, "%s: %zu added tokens, at most 65536 are possible", path,
+                       json_object_size(decoder));
     const char *key;
     json_t *token;
     json_object_foreach(decoder, key, token) GS_TRY(add_decoder_token(s, key, token, path, err));
     return GS_OK;
 }
 
-static gs_status add_all_named(gs_specials *s, const json_t *root, const char *path, const char *pad_token, gs_error *err)
+static gs_status add_all_named(gs_specials *s, const json_t *root, const char *path, const char *pad_token,
+                               gs_error *err)
 {
     for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
         size_t n = 0;
@@ -183,11 +205,11 @@ static gs_status add_all_named(gs_specials *s, const json_t *root, const char *p
     }
     size_t i;
     json_t *token;
-    json_array_foreach(json_object_get(root, "additional_special_tokens"), i, token) {
+    json_array_foreach(json_object_get(root, "additional_special_tokens"), i, token)
+    {
         size_t n = 0;
         const char *const text = token_text(token, &n);
-        if (!text)
-            return gs_fail(err, GS_ERR_FILE, "%s: additional_special_tokens[%zu] is not a string", path, i);
+        if (!text) return gs_fail(err, GS_ERR_FILE, "%s: additional_special_tokens[%zu] is not a string", path, i);
         GS_TRY(add_named(s, text, n, path, "additional_special_tokens", err));
     }
     return GS_OK;
@@ -240,8 +262,10 @@ const gs_special *gs_specials_by_id(const gs_specials *s, int32_t id)
     int32_t low = 0, high = s->with_id;
     while (low < high) {
         const int32_t middle = low + (high - low) / 2;
-        if (s->item[s->by_id[middle]].id <= id) low = middle + 1;
-        else high = middle;
+        if (s->item[s->by_id[middle]].id <= id)
+            low = middle + 1;
+        else
+            high = middle;
     }
     /* Of two tokens on one id (the counted pad token can meet an added one) the later stands for it. */
     return low > 0 && s->item[s->by_id[low - 1]].id == id ? &s->item[s->by_id[low - 1]] : NULL;
@@ -284,8 +308,10 @@ gs_status gs_specials_init(gs_specials *s, int32_t ranks, const char *config, si
     if (status == GS_OK) status = read_config(s, root, path, pad_token, err);
     json_decref(root);
     if (status == GS_OK && (!gs_specials_find(s, "[gMASK]", 7) || !gs_specials_find(s, "<sop>", 5)))
-        status = gs_fail(err, GS_ERR_FILE, "%s gives the ids of [gMASK] or <sop> to other tokens and these two no id: every "
-                         "text starts with them", path);
+        status = gs_fail(err, GS_ERR_FILE,
+                         "%s gives the ids of [gMASK] or <sop> to other tokens and these two no id: every "
+                         "text starts with them",
+                         path);
     if (status != GS_OK) {
         gs_specials_release(s);
         return status;

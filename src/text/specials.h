@@ -22,14 +22,14 @@ typedef struct gs_trie_node gs_trie_node;
 typedef struct gs_specials {
     gs_special *item;
     int32_t count, cap, with_id;
-    int32_t *by_id;          /* [with_id] indexes of items, by id */
-    int32_t ranks;           /* ids below belong to the vocabulary */
-    gs_trie_node *node;      /* [nodes] all names; node 0 is the root */
+    int32_t *by_id;     /* [with_id] indexes of items, by id */
+    int32_t ranks;      /* ids below belong to the vocabulary */
+    gs_trie_node *node; /* [nodes] all names; node 0 is the root */
     int32_t nodes, node_cap;
 } gs_specials;
 
-/* The built-in names at ranks, ranks+1, …, then what tokenizer_config.json (config[0..n), NULL = no such file) says, then
- * pad_token as one more. `path` names the file in messages. */
+/* The built-in names at ranks, ranks+1, …, then what tokenizer_config.json (config[0..n), NULL = no such file) says,
+ * then pad_token as one more. `path` names the file in messages. */
 gs_status gs_specials_init(gs_specials *s, int32_t ranks, const char *config, size_t n, const char *path,
                            const char *pad_token, gs_error *err) GS_CHECKED;
 void gs_specials_release(gs_specials *s);

@@ -3,8 +3,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "builtin_texts.h"
 #include "io/file.h"
+#include "text/builtin_texts.h"
 #include "text/texts_parse.h"
 
 enum { MAX_TEXT_FILE = 64 << 20 }; /* some 15 million tokens: far more than anyone calibrates on */
@@ -37,7 +37,8 @@ static gs_status check_file(const char *path, gs_error *err)
     struct stat st;
     const bool found = stat(path, &st) == 0;
     if (!found && errno != ENOENT && errno != ENOTDIR) return gs_fail_errno(err, errno, "cannot read %s", path);
-    if (!found || !S_ISREG(st.st_mode)) return gs_fail(err, GS_ERR_IO, "The path %s doesn't exist or not a file.", path);
+    if (!found || !S_ISREG(st.st_mode))
+        return gs_fail(err, GS_ERR_IO, "The path %s doesn't exist or not a file.", path);
     return GS_OK;
 }
 
@@ -72,7 +73,8 @@ gs_status gs_texts_append(gs_texts *t, const char *const *list, gs_error *err)
 {
     for (size_t i = 0; list[i]; i++) {
         const size_t n = strlen(list[i]), valid = gs_utf8_valid(list[i], n);
-        if (n == 0) return gs_fail(err, GS_ERR_USAGE, "calib_texts[%zu] is empty: give every text at least one character", i);
+        if (n == 0)
+            return gs_fail(err, GS_ERR_USAGE, "calib_texts[%zu] is empty: give every text at least one character", i);
         if (valid != n) return gs_fail(err, GS_ERR_USAGE, "calib_texts[%zu] is not valid UTF-8 at byte %zu", i, valid);
     }
     for (size_t i = 0; list[i]; i++) gs_texts_add(t, list[i], strlen(list[i]));

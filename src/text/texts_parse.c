@@ -1,7 +1,8 @@
-/* Reads calibration texts by content, never by the file's name: a JSON array, JSON lines (objects or strings) or plain text, one
- * sample per line. What begins like JSON is JSON: a damaged file must not be calibrated on as if it were prose. Messages name
- * file, line and sample but never quote a text, which may be private. Where the script this program stands in for fails on
- * the same input, its own wording is part of the message. SPDX-License-Identifier: Apache-2.0 */
+/* Reads calibration texts by content, never by the file's name: a JSON array, JSON lines (objects or strings) or plain
+ * text, one sample per line. What begins like JSON is JSON: a damaged file must not be calibrated on as if it were
+ * prose. Messages name file, line and sample but never quote a text, which may be private. Where the script this
+ * program stands in for fails on the same input, its own wording is part of the message. SPDX-License-Identifier:
+ * Apache-2.0 */
 #include "text/texts_parse.h"
 
 #include <string.h>
@@ -52,14 +53,20 @@ static bool next_line(span *rest, span *line)
 static const char *type_name(const json_t *v)
 {
     switch (json_typeof(v)) {
-    case JSON_OBJECT: return "an object";
-    case JSON_ARRAY: return "a list";
-    case JSON_STRING: return "a string";
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "a list";
+    case JSON_STRING:
+        return "a string";
     case JSON_INTEGER:
-    case JSON_REAL: return "a number";
+    case JSON_REAL:
+        return "a number";
     case JSON_TRUE:
-    case JSON_FALSE: return "a boolean";
-    default: return "null";
+    case JSON_FALSE:
+        return "a boolean";
+    default:
+        return "null";
     }
 }
 
@@ -70,7 +77,8 @@ static gs_status fail_no_key(const reader *r, json_t *object)
     const char *key;
     json_t *value;
     int shown = 0;
-    json_object_foreach(object, key, value) {
+    json_object_foreach(object, key, value)
+    {
         char safe[40];
         if (shown == MAX_KEYS_SHOWN) gs_str_adds(&found, ", …");
         if (shown++ >= MAX_KEYS_SHOWN) break;
@@ -79,7 +87,8 @@ static gs_status fail_no_key(const reader *r, json_t *object)
     const gs_status status =
         gs_fail(r->err, GS_ERR_FILE, "sample %lld has no key 'prompt' (keys found: %s)%s", (long long)r->out->count,
                 found.len ? found.data : "none",
-                r->keys == GS_KEYS_PROMPT_ONLY ? " (KeyError: 'prompt')" : "; 'inputs_pretokenized' or 'text' would do as well");
+                r->keys == GS_KEYS_PROMPT_ONLY ? " (KeyError: 'prompt')"
+                                               : "; 'inputs_pretokenized' or 'text' would do as well");
     gs_str_release(&found);
     return status;
 }
@@ -92,7 +101,8 @@ static gs_status add_object(const reader *r, json_t *object)
         const json_t *const text = json_object_get(object, names[i]);
         if (!text) continue;
         if (!json_is_string(text))
-            return gs_fail(r->err, GS_ERR_FILE, "sample %lld: '%s' is %s, not a string (text input must be of type `str`)",
+            return gs_fail(r->err, GS_ERR_FILE,
+                           "sample %lld: '%s' is %s, not a string (text input must be of type `str`)",
                            (long long)r->out->count, names[i], type_name(text));
         gs_texts_add(r->out, json_string_value(text), json_string_length(text));
         return GS_OK;
@@ -104,10 +114,12 @@ static gs_status add_sample(const reader *r, json_t *value)
 {
     if (json_is_object(value)) return add_object(r, value);
     if (!json_is_string(value))
-        return gs_fail(r->err, GS_ERR_FILE, "sample %lld is %s; it must be an object with the key 'prompt', or a string",
+        return gs_fail(r->err, GS_ERR_FILE,
+                       "sample %lld is %s; it must be an object with the key 'prompt', or a string",
                        (long long)r->out->count, type_name(value));
     if (r->keys == GS_KEYS_PROMPT_ONLY)
-        return gs_fail(r->err, GS_ERR_FILE, "sample %lld is a string, not an object with the key 'prompt' (" NOT_A_LIST ")",
+        return gs_fail(r->err, GS_ERR_FILE,
+                       "sample %lld is a string, not an object with the key 'prompt' (" NOT_A_LIST ")",
                        (long long)r->out->count);
     gs_texts_add(r->out, json_string_value(value), json_string_length(value));
     return GS_OK;
@@ -135,16 +147,21 @@ static int64_t element_line(span text, int64_t index)
         const char c = text.at[i];
         if (c == '\n') line++;
         if (in_string) {
-            if (c == '\\') i++;
-            else if (c == '"') in_string = false;
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                in_string = false;
             continue;
         }
         if (is_json_blank(c)) continue;
         if (expect && ++seen == index) return line;
         expect = depth == 1 && c == ',';
-        if (c == '"') in_string = true;
-        else if (c == '[' || c == '{') expect = ++depth == 1;
-        else if (c == ']' || c == '}') depth--;
+        if (c == '"')
+            in_string = true;
+        else if (c == '[' || c == '{')
+            expect = ++depth == 1;
+        else if (c == ']' || c == '}')
+            depth--;
     }
     return line;
 }
@@ -156,7 +173,8 @@ static gs_status read_array(const reader *r, span text)
     gs_status status = GS_OK;
     size_t i;
     json_t *value;
-    json_array_foreach(root, i, value) {
+    json_array_foreach(root, i, value)
+    {
         status = add_sample(r, value);
         if (status == GS_OK) continue;
         gs_wrap(r->err, "%s, line %lld", r->label, (long long)element_line(text, (int64_t)i));
@@ -168,7 +186,8 @@ static gs_status read_array(const reader *r, span text)
 
 /* --- JSON lines --- */
 
-/* Parse one line. A failure is found again behind as many empty lines as precede it, so that the message has the file's line. */
+/* Parse one line. A failure is found again behind as many empty lines as precede it, so that the message has the file's
+ * line. */
 static json_t *parse_line(const reader *r, span line, int64_t number)
 {
     json_t *const value = gs_json_parse(line.at, line.n, r->label, MAX_DEPTH, NULL);
@@ -192,7 +211,8 @@ static bool is_one_object(span text)
 
 static gs_status fail_one_object(const reader *r)
 {
-    return gs_fail(r->err, GS_ERR_FILE, "%s is one JSON object, not a list of samples (" NOT_A_LIST "): put it in [ ]%s", r->label,
+    return gs_fail(r->err, GS_ERR_FILE,
+                   "%s is one JSON object, not a list of samples (" NOT_A_LIST "): put it in [ ]%s", r->label,
                    r->keys == GS_KEYS_PROMPT_ONLY ? "" : ", or write one whole object per line");
 }
 
@@ -226,7 +246,8 @@ static gs_status read_lines(const reader *r, span text)
     }
     if (status == GS_OK) return GS_OK;
     if (!is_one_object(text)) return status;
-    return alone ? gs_wrap(r->err, "%s is one JSON object, not a list of samples (" NOT_A_LIST ")", r->label) : fail_one_object(r);
+    return alone ? gs_wrap(r->err, "%s is one JSON object, not a list of samples (" NOT_A_LIST ")", r->label)
+                 : fail_one_object(r);
 }
 
 /* --- plain text --- */
@@ -246,7 +267,8 @@ static gs_status read_plain(const reader *r, span text)
         if (!is_blank_text(line)) gs_texts_add(r->out, line.at, line.n);
     }
     if (r->out->count > 0) return GS_OK;
-    return gs_fail(r->err, GS_ERR_FILE, "%s holds nothing but white space: expected a JSON array, JSON lines or plain text", r->label);
+    return gs_fail(r->err, GS_ERR_FILE,
+                   "%s holds nothing but white space: expected a JSON array, JSON lines or plain text", r->label);
 }
 
 /* --- whole --- */
@@ -257,15 +279,18 @@ static int hex4(const char *s, size_t n)
     if (n < 4) return -1;
     for (int i = 0; i < 4; i++) {
         const char c = s[i];
-        const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        const int digit = c >= '0' && c <= '9'   ? c - '0'
+                          : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                          : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                                 : -1;
         if (digit < 0) return -1;
         value = value << 4 | digit;
     }
     return value;
 }
 
-/* \u escapes of half a surrogate pair become U+FFFD, as they do on the script's way to the tokenizer. JSON has backslashes only
- * in strings, so no more need be understood. */
+/* \u escapes of half a surrogate pair become U+FFFD, as they do on the script's way to the tokenizer. JSON has
+ * backslashes only in strings, so no more need be understood. */
 static void mend_surrogates(char *s, size_t n)
 {
     for (size_t i = 0; i + 1 < n; i++) {
@@ -289,7 +314,8 @@ static bool all_strings(span text)
     for (span line; next_line(&text, &line);) {
         line = trim(line);
         if (line.n == 0) continue;
-        json_t *const value = line.at[0] == '"' || line.at[0] == '{' ? gs_json_parse(line.at, line.n, "", MAX_DEPTH, NULL) : NULL;
+        json_t *const value =
+            line.at[0] == '"' || line.at[0] == '{' ? gs_json_parse(line.at, line.n, "", MAX_DEPTH, NULL) : NULL;
         const bool yes = value != NULL;
         json_decref(value);
         if (!yes) return false;
@@ -300,9 +326,12 @@ static bool all_strings(span text)
 gs_status gs_texts_parse(gs_texts *out, char *data, size_t n, const char *label, gs_text_keys keys, gs_error *err)
 {
     const reader r = {out, label, keys, err};
-    if (n == 0) return gs_fail(err, GS_ERR_FILE, "%s is empty (0 bytes): expected a JSON array, JSON lines or plain text", label);
+    if (n == 0)
+        return gs_fail(err, GS_ERR_FILE, "%s is empty (0 bytes): expected a JSON array, JSON lines or plain text",
+                       label);
     const size_t valid = gs_utf8_valid(data, n);
-    if (valid != n) return gs_fail(err, GS_ERR_FILE, "%s is not valid UTF-8 at byte %zu: convert it to UTF-8", label, valid);
+    if (valid != n)
+        return gs_fail(err, GS_ERR_FILE, "%s is not valid UTF-8 at byte %zu: convert it to UTF-8", label, valid);
 
     const size_t mark = n >= 3 && memcmp(data, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
     const span text = {data + mark, n - mark};

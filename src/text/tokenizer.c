@@ -1,5 +1,5 @@
-/* Text to ids and back. A text is cut at special tokens, each plain stretch between them into pieces (presplit.c), each piece
- * into tokens (bpe.c). No normalisation, no stripping, no end token. SPDX-License-Identifier: Apache-2.0 */
+/* Text to ids and back. A text is cut at special tokens, each plain stretch between them into pieces (presplit.c), each
+ * piece into tokens (bpe.c). No normalisation, no stripping, no end token. SPDX-License-Identifier: Apache-2.0 */
 #include "text/tokenizer.h"
 
 #include <string.h>
@@ -42,8 +42,10 @@ static gs_status open_vocab(gs_tokenizer *t, const char *dir, gs_error *err)
     if (!gs_path_exists(path)) {
         char *const other = gs_path_join(dir, "tokenizer.json");
         status = gs_path_exists(other)
-                     ? gs_fail(err, GS_ERR_UNSUPPORTED, "%s has a tokenizer.json and no tokenizer.model: only the tiktoken "
-                               "vocabulary of a ChatGLM-layout checkpoint (tokenizer.model) is read", dir)
+                     ? gs_fail(err, GS_ERR_UNSUPPORTED,
+                               "%s has a tokenizer.json and no tokenizer.model: only the tiktoken "
+                               "vocabulary of a ChatGLM-layout checkpoint (tokenizer.model) is read",
+                               dir)
                      : gs_fail(err, GS_ERR_IO, "%s does not exist: copy tokenizer.model of the checkpoint there", path);
         gs_free(other);
     }
@@ -105,7 +107,8 @@ static gs_status encode_plain(const gs_tokenizer *t, gs_bpe *bpe, const char *te
     for (size_t at = 0; at < n;) {
         const size_t end = gs_presplit_next(text, n, at);
         if (end - at > GS_BPE_MAX_PIECE)
-            return gs_fail(err, GS_ERR_FILE, "a single word of %zu bytes at byte %zu of a text: at most %d are possible", end - at,
+            return gs_fail(err, GS_ERR_FILE,
+                           "a single word of %zu bytes at byte %zu of a text: at most %d are possible", end - at,
                            base + at, GS_BPE_MAX_PIECE);
         gs_bpe_encode(bpe, &t->vocab, text + at, end - at, out);
         at = end;
@@ -113,7 +116,8 @@ static gs_status encode_plain(const gs_tokenizer *t, gs_bpe *bpe, const char *te
     return GS_OK;
 }
 
-gs_status gs_tokenizer_encode(const gs_tokenizer *t, const char *text, size_t n, bool prefix, gs_ids *out, gs_error *err)
+gs_status gs_tokenizer_encode(const gs_tokenizer *t, const char *text, size_t n, bool prefix, gs_ids *out,
+                              gs_error *err)
 {
     const size_t valid = gs_utf8_valid(text, n);
     if (valid != n) return gs_fail(err, GS_ERR_FILE, "the text is not valid UTF-8 at byte %zu", valid);

@@ -1,5 +1,5 @@
-/* The four kinds of characters the pre-tokenizer knows, from one pinned Unicode version: token ids must not change with a
- * system library. SPDX-License-Identifier: Apache-2.0 */
+/* The four kinds of characters the pre-tokenizer knows, from one pinned Unicode version: token ids must not change with
+ * a system library. SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_TEXT_UNICODE_H
 #define GS_TEXT_UNICODE_H
 

@@ -2,13 +2,13 @@
  * do not edit. A code point in no range is "other". SPDX-License-Identifier: Apache-2.0 */
 #include "text/unicode.h"
 
+/* clang-format off */
 #define L(first, last) {first, last, GS_CHAR_LETTER}
 #define N(first, last) {first, last, GS_CHAR_NUMBER}
 #define S(first, last) {first, last, GS_CHAR_SPACE}
 
 const char gs_unicode_version[] = "16.0.0";
 
-/* clang-format off */
 const gs_char_range gs_char_ranges[] = {
     S(0x9, 0xD), S(0x20, 0x20), N(0x30, 0x39), L(0x41, 0x5A), L(0x61, 0x7A), S(0x85, 0x85), S(0xA0, 0xA0),
     L(0xAA, 0xAA), N(0xB2, 0xB3), L(0xB5, 0xB5), N(0xB9, 0xB9), L(0xBA, 0xBA), N(0xBC, 0xBE), L(0xC0, 0xD6),

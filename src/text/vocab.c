@@ -1,6 +1,6 @@
-/* Reads the rank file of a tiktoken vocabulary: one line per token, the token's bytes in standard base64, a blank, its rank in
- * decimal. Owns the table that finds a rank from bytes. Refuses what could make encoding fail later: gaps, duplicates, a missing
- * single byte. SPDX-License-Identifier: Apache-2.0 */
+/* Reads the rank file of a tiktoken vocabulary: one line per token, the token's bytes in standard base64, a blank, its
+ * rank in decimal. Owns the table that finds a rank from bytes. Refuses what could make encoding fail later: gaps,
+ * duplicates, a missing single byte. SPDX-License-Identifier: Apache-2.0 */
 #include "text/vocab.h"
 
 #include <string.h>
@@ -15,7 +15,8 @@ static int base64_value(char c)
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* Bytes decoded into out (n/4*3 of room), or -1: wrong length, foreign characters, padding inside, spare bits that are not 0. */
+/* Bytes decoded into out (n/4*3 of room), or -1: wrong length, foreign characters, padding inside, spare bits that are
+ * not 0. */
 static int64_t base64_decode(const char *s, size_t n, char *out)
 {
     if (n == 0 || n % 4 != 0) return -1;
@@ -101,20 +102,23 @@ static gs_status add_line(gs_vocab *v, const char *s, size_t n, int64_t line, co
 {
     rank_line f;
     if (!split_line(s, n, &f))
-        return gs_fail(err, GS_ERR_FILE, "%s, line %lld: expected a token in base64, a blank and its rank", path, (long long)line);
+        return gs_fail(err, GS_ERR_FILE, "%s, line %lld: expected a token in base64, a blank and its rank", path,
+                       (long long)line);
     const int64_t rank = read_rank(f.rank, f.rank_n);
     if (rank < 0)
         return gs_fail(err, GS_ERR_FILE, "%s, line %lld: the rank is not a decimal number", path, (long long)line);
     if (rank != line - 1)
-        return gs_fail(err, GS_ERR_FILE, "%s, line %lld: rank %lld where %lld is expected; ranks must run from 0 without gaps or "
-                       "duplicates: fetch the file again", path, (long long)line, (long long)rank, (long long)line - 1);
+        return gs_fail(err, GS_ERR_FILE,
+                       "%s, line %lld: rank %lld where %lld is expected; ranks must run from 0 without gaps or "
+                       "duplicates: fetch the file again",
+                       path, (long long)line, (long long)rank, (long long)line - 1);
     char *const token = v->bytes + v->start[rank];
     const int64_t used = base64_decode(f.code, f.code_n, token);
     if (used < 0)
         return gs_fail(err, GS_ERR_FILE, "%s, line %lld: bad base64: fetch the file again", path, (long long)line);
     if (used > GS_VOCAB_MAX_TOKEN)
-        return gs_fail(err, GS_ERR_FILE, "%s, line %lld: a token of %lld bytes, at most %d are possible", path, (long long)line,
-                       (long long)used, GS_VOCAB_MAX_TOKEN);
+        return gs_fail(err, GS_ERR_FILE, "%s, line %lld: a token of %lld bytes, at most %d are possible", path,
+                       (long long)line, (long long)used, GS_VOCAB_MAX_TOKEN);
     const uint32_t at = find_slot(v, token, (size_t)used);
     if (v->slot[at] >= 0)
         return gs_fail(err, GS_ERR_FILE, "%s, line %lld: the token of line %lld again", path, (long long)line,
@@ -131,10 +135,13 @@ static gs_status check_kind(const char *text, size_t n, const char *path, gs_err
     static const char lfs[] = "version https://git-lfs";
     if (n == 0) return gs_fail(err, GS_ERR_FILE, "%s is empty: fetch the file again", path);
     if (text[0] == 0x0A)
-        return gs_fail(err, GS_ERR_UNSUPPORTED, "%s is a SentencePiece model, as ChatGLM2 and ChatGLM3 have it; "
-                       "supported are GLM-4 checkpoints, whose tokenizer.model holds lines of base64 and rank", path);
+        return gs_fail(err, GS_ERR_UNSUPPORTED,
+                       "%s is a SentencePiece model, as ChatGLM2 and ChatGLM3 have it; "
+                       "supported are GLM-4 checkpoints, whose tokenizer.model holds lines of base64 and rank",
+                       path);
     if (n >= sizeof lfs - 1 && memcmp(text, lfs, sizeof lfs - 1) == 0)
-        return gs_fail(err, GS_ERR_FILE, "%s is a Git LFS pointer, not the vocabulary itself: run `git lfs pull` there", path);
+        return gs_fail(err, GS_ERR_FILE, "%s is a Git LFS pointer, not the vocabulary itself: run `git lfs pull` there",
+                       path);
     return GS_OK;
 }
 
@@ -143,8 +150,10 @@ static gs_status check_single_bytes(const gs_vocab *v, const char *path, gs_erro
     for (int b = 0; b < 256; b++) {
         const char c = (char)b;
         if (gs_vocab_find(v, &c, 1) < 0)
-            return gs_fail(err, GS_ERR_FILE, "%s has no token for the single byte 0x%02X; all 256 are needed: the file is "
-                           "incomplete, fetch it again", path, (unsigned)b);
+            return gs_fail(err, GS_ERR_FILE,
+                           "%s has no token for the single byte 0x%02X; all 256 are needed: the file is "
+                           "incomplete, fetch it again",
+                           path, (unsigned)b);
     }
     return GS_OK;
 }
@@ -156,7 +165,8 @@ gs_status gs_vocab_init(gs_vocab *v, const char *text, size_t n, const char *pat
     size_t lines = text[n - 1] != '\n';
     for (size_t i = 0; i < n; i++) lines += text[i] == '\n';
     if (lines > MAX_RANKS || n > UINT32_MAX)
-        return gs_fail(err, GS_ERR_FILE, "%s: %zu lines in %zu bytes, at most %d tokens are possible", path, lines, n, MAX_RANKS);
+        return gs_fail(err, GS_ERR_FILE, "%s: %zu lines in %zu bytes, at most %d tokens are possible", path, lines, n,
+                       MAX_RANKS);
 
     v->slots = 512;
     while (v->slots < lines * 2) v->slots *= 2;

@@ -1,4 +1,5 @@
-/* Rank files and byte-pair merging, held to a merge written as plainly as its definition. SPDX-License-Identifier: Apache-2.0 */
+/* Rank files and byte-pair merging, held to a merge written as plainly as its definition. SPDX-License-Identifier:
+ * Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -90,7 +91,8 @@ static uint32_t next_random(uint64_t *seed)
 static void test_random_pieces(void **state)
 {
     (void)state;
-    static const char *const tokens[] = {"aa", "ab", "ba", "aaa", "bb", "aab", "abab", "ca", "aaaa", "bca", "cc", "ccc", "abc", "aaaaaaaa", NULL};
+    static const char *const tokens[] = {"aa",   "ab",  "ba", "aaa", "bb",  "aab",      "abab", "ca",
+                                         "aaaa", "bca", "cc", "ccc", "abc", "aaaaaaaa", NULL};
     gs_vocab v = make_vocab(tokens);
     gs_bpe bpe = {0};
     uint64_t seed = 7;
@@ -165,7 +167,8 @@ static void expect_bad(const char *text, size_t n, gs_status status, const char 
     gs_vocab v;
     gs_error err = {0};
     assert_int_equal(gs_vocab_init(&v, text, n, "dir/tokenizer.model", &err), status);
-    if (!strstr(err.text, part) || !strstr(err.text, "dir/tokenizer.model")) fail_msg("\"%s\" lacks \"%s\"", err.text, part);
+    if (!strstr(err.text, part) || !strstr(err.text, "dir/tokenizer.model"))
+        fail_msg("\"%s\" lacks \"%s\"", err.text, part);
 }
 
 /* The whole file with line `line` (from 1) replaced. */
@@ -177,8 +180,10 @@ static void expect_bad_line(int line, const char *replacement, const char *part)
     int at = 1;
     for (const char *s = text.data; *s; at++) {
         const char *const end = strchr(s, '\n') + 1;
-        if (at == line) gs_str_adds(&bad, replacement);
-        else gs_str_add(&bad, s, (size_t)(end - s));
+        if (at == line)
+            gs_str_adds(&bad, replacement);
+        else
+            gs_str_add(&bad, s, (size_t)(end - s));
         s = end;
     }
     char where[64];
@@ -192,8 +197,9 @@ static void expect_bad_line(int line, const char *replacement, const char *part)
 static void test_bad_lines(void **state)
 {
     (void)state;
-    static const char *const base64[] = {"IQ=\x3d= 33\n", "I 33\n", "IQ= 33\n", "I*== 33\n", "IR== 33\n", "==== 33\n", "IQ==IQ== 33\n",
-                                         "=Q== 33\n", "IQ=A 33\n", "IQE\x80 33\n", "-_== 33\n"};
+    static const char *const base64[] = {"IQ=\x3d= 33\n", "I 33\n",       "IQ= 33\n",      "I*== 33\n",
+                                         "IR== 33\n",     "==== 33\n",    "IQ==IQ== 33\n", "=Q== 33\n",
+                                         "IQ=A 33\n",     "IQE\x80 33\n", "-_== 33\n"};
     for (size_t i = 0; i < sizeof base64 / sizeof *base64; i++) expect_bad_line(34, base64[i], "bad base64");
     expect_bad_line(34, "IQ== 35\n", "rank 35 where 33 is expected");
     expect_bad_line(34, "IQ== 32\n", "rank 32 where 33 is expected");
@@ -232,7 +238,8 @@ static void test_tolerated(void **state)
     gs_str text, loose;
     make_ranks(&text, (const char *const[]){"ab", NULL});
     gs_str_init(&loose);
-    for (const char *s = text.data; *s; s++) gs_str_adds(&loose, *s == ' ' ? " \t" : *s == '\n' ? "\r\n" : (char[2]){*s, 0});
+    for (const char *s = text.data; *s; s++)
+        gs_str_adds(&loose, *s == ' ' ? " \t" : *s == '\n' ? "\r\n" : (char[2]){*s, 0});
     gs_vocab v;
     gs_error err = {0};
     assert_int_equal(gs_vocab_init(&v, loose.data, loose.len - 2, "ranks", &err), GS_OK);
@@ -253,7 +260,8 @@ static void test_damaged(void **state)
     char *text;
     size_t n;
     gs_error err = {0};
-    assert_int_equal(gs_file_read_all(GS_SOURCE_DIR "/tests/golden/models/tiny-a/tokenizer.model", 1 << 20, &text, &n, &err), GS_OK);
+    assert_int_equal(
+        gs_file_read_all(GS_SOURCE_DIR "/tests/golden/models/tiny-a/tokenizer.model", 1 << 20, &text, &n, &err), GS_OK);
     uint64_t seed = 3;
     for (int round = 0; round < 600; round++) {
         char *const copy = test_malloc(n);
@@ -261,8 +269,10 @@ static void test_damaged(void **state)
         const size_t cut = round % 2 ? n : 1 + next_random(&seed) % n;
         if (round % 2) copy[next_random(&seed) % n] = (char)next_random(&seed);
         gs_vocab v;
-        if (gs_vocab_init(&v, copy, cut, "x", &err) == GS_OK) gs_vocab_release(&v);
-        else assert_true(err.text[0] != 0);
+        if (gs_vocab_init(&v, copy, cut, "x", &err) == GS_OK)
+            gs_vocab_release(&v);
+        else
+            assert_true(err.text[0] != 0);
         test_free(copy);
     }
     gs_free(text);

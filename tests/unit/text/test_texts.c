@@ -1,4 +1,5 @@
-/* Calibration texts: every accepted form, every refused one, and the ids of samples. SPDX-License-Identifier: Apache-2.0 */
+/* Calibration texts: every accepted form, every refused one, and the ids of samples. SPDX-License-Identifier:
+ * Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -53,7 +54,7 @@ static void expect_texts_n(const char *content, size_t n, gs_text_keys keys, con
     gs_texts_release(&t);
 }
 
-#define EXPECT_TEXTS(content, keys, ...) \
+#define EXPECT_TEXTS(content, keys, ...)                                                                               \
     expect_texts_n(content, sizeof(content) - 1, keys, (const char *const[]){__VA_ARGS__, NULL})
 
 static void expect_bad_n(const char *content, size_t n, gs_text_keys keys, const char *part)
@@ -89,7 +90,8 @@ static void test_key_order(void **state)
 {
     (void)state;
     EXPECT_TEXTS("[{\"text\": \"t\", \"inputs_pretokenized\": \"i\", \"prompt\": \"p\"},"
-                 "{\"text\": \"t\", \"inputs_pretokenized\": \"i\"}, {\"text\": \"t\"}]", GS_KEYS_ALL, "p", "i", "t");
+                 "{\"text\": \"t\", \"inputs_pretokenized\": \"i\"}, {\"text\": \"t\"}]",
+                 GS_KEYS_ALL, "p", "i", "t");
 }
 
 static void test_lines(void **state)
@@ -131,9 +133,11 @@ static void test_nul(void **state)
 static void test_surrogates(void **state)
 {
     (void)state;
-    EXPECT_TEXTS("[\"\\ud83d\\ude00\", \"\\uD83D\", \"\\ude00x\", \"\\ud83d\\ud83d\\ude00\", \"\\\\ud83d\", \"\\ud83d\\n\", \"\\ud83dz\"]",
-                 GS_KEYS_ALL, "😀", "\xEF\xBF\xBD", "\xEF\xBF\xBDx", "\xEF\xBF\xBD😀", "\\ud83d", "\xEF\xBF\xBD\n", "\xEF\xBF\xBDz");
-    EXPECT_TEXTS("{\"prompt\": \"\\udc00\"}\n\"\\ud83d\\u0041\"", GS_KEYS_ALL, "\xEF\xBF\xBD", "\xEF\xBF\xBD""A");
+    EXPECT_TEXTS("[\"\\ud83d\\ude00\", \"\\uD83D\", \"\\ude00x\", \"\\ud83d\\ud83d\\ude00\", \"\\\\ud83d\", "
+                 "\"\\ud83d\\n\", \"\\ud83dz\"]",
+                 GS_KEYS_ALL, "😀", "\xEF\xBF\xBD", "\xEF\xBF\xBDx", "\xEF\xBF\xBD😀", "\\ud83d", "\xEF\xBF\xBD\n",
+                 "\xEF\xBF\xBDz");
+    EXPECT_TEXTS("{\"prompt\": \"\\udc00\"}\n\"\\ud83d\\u0041\"", GS_KEYS_ALL, "\xEF\xBF\xBD", "\xEF\xBF\xBD\x41");
     EXPECT_BAD("[\"\\ud83", GS_KEYS_ALL, "not valid JSON");
     EXPECT_BAD("[\"\\ud83d\\u", GS_KEYS_ALL, "not valid JSON");
     EXPECT_BAD("[\"\\", GS_KEYS_ALL, "not valid JSON");
@@ -149,9 +153,12 @@ static void test_bad_samples(void **state)
     EXPECT_BAD("[{}]", GS_KEYS_ALL, "(keys found: none)");
     EXPECT_BAD("[{\"1\":0,\"2\":0,\"3\":0,\"4\":0,\"5\":0,\"6\":0,\"7\":0,\"8\":0,\"9\":0}]", GS_KEYS_ALL, "7, 8, …)");
     EXPECT_BAD("[{\"a\\u001b[0m\":0}]", GS_KEYS_ALL, "(keys found: a?[0m)");
-    EXPECT_BAD("{\"prompt\": \"x\"}\n\n{\"b\": 1}", GS_KEYS_ALL, ", line 3: sample 1 has no key 'prompt' (keys found: b)");
-    EXPECT_BAD("[{\"prompt\": 12}]", GS_KEYS_PROMPT_ONLY, "sample 0: 'prompt' is a number, not a string (text input must be of type `str`)");
-    EXPECT_BAD("[{\"prompt\": null, \"text\": \"SECRET\"}]", GS_KEYS_ALL, "'prompt' is null, not a string (text input must be of type `str`)");
+    EXPECT_BAD("{\"prompt\": \"x\"}\n\n{\"b\": 1}", GS_KEYS_ALL,
+               ", line 3: sample 1 has no key 'prompt' (keys found: b)");
+    EXPECT_BAD("[{\"prompt\": 12}]", GS_KEYS_PROMPT_ONLY,
+               "sample 0: 'prompt' is a number, not a string (text input must be of type `str`)");
+    EXPECT_BAD("[{\"prompt\": null, \"text\": \"SECRET\"}]", GS_KEYS_ALL,
+               "'prompt' is null, not a string (text input must be of type `str`)");
     EXPECT_BAD("[{\"prompt\": [\"SECRET\"]}]", GS_KEYS_ALL, "'prompt' is a list");
     EXPECT_BAD("[\"a\",\n12]", GS_KEYS_ALL, ", line 2: sample 1 is a number; it must be an object");
     EXPECT_BAD("[[\"a\"]]", GS_KEYS_ALL, "sample 0 is a list");
@@ -247,7 +254,9 @@ static void test_builtin(void **state)
     gs_error err = {0};
     for (int anti = 0; anti < 2; anti++) {
         assert_int_equal(gs_texts_builtin(&t, anti, &err), GS_OK);
-        assert_int_equal(gs_texts_read(&file, anti ? GS_SOURCE_DIR "/demo/anti.json" : GS_SOURCE_DIR "/demo/calib.json", GS_KEYS_ALL, &err), GS_OK);
+        assert_int_equal(gs_texts_read(&file, anti ? GS_SOURCE_DIR "/demo/anti.json" : GS_SOURCE_DIR "/demo/calib.json",
+                                       GS_KEYS_ALL, &err),
+                         GS_OK);
         assert_true(t.count > 0);
         assert_int_equal(t.count, file.count);
         for (int64_t i = 0; i < t.count; i++) assert_string_equal(t.text[i], file.text[i]);

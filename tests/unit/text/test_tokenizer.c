@@ -1,5 +1,5 @@
-/* The whole tokenizer: ids of the reference's own tokenizer, special tokens as configurations name them, and what the real
- * GLM-4-9B vocabulary must give when there is one. SPDX-License-Identifier: Apache-2.0 */
+/* The whole tokenizer: ids of the reference's own tokenizer, special tokens as configurations name them, and what the
+ * real GLM-4-9B vocabulary must give when there is one. SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,7 +27,8 @@ static gs_tokenizer *open_ok(const char *dir, const char *pad_token)
     return t;
 }
 
-static void expect_ids(const gs_tokenizer *t, const char *text, size_t n, bool prefix, const int32_t *expected, int64_t count)
+static void expect_ids(const gs_tokenizer *t, const char *text, size_t n, bool prefix, const int32_t *expected,
+                       int64_t count)
 {
     gs_ids ids = {0};
     gs_error err = {0};
@@ -40,8 +41,8 @@ static void expect_ids(const gs_tokenizer *t, const char *text, size_t n, bool p
     gs_ids_release(&ids);
 }
 
-#define EXPECT_IDS(t, text, ...)                                                                                     \
-    expect_ids(t, text, sizeof(text) - 1, false, (const int32_t[]){__VA_ARGS__},                                     \
+#define EXPECT_IDS(t, text, ...)                                                                                       \
+    expect_ids(t, text, sizeof(text) - 1, false, (const int32_t[]){__VA_ARGS__},                                       \
                (int64_t)(sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t)))
 
 static void expect_golden(const gs_tokenizer *t, const json_t *text, const json_t *list)
@@ -77,8 +78,10 @@ static void test_golden(void **state)
     gs_tokenizer *const with = open_ok(TINY, "<unk>"), *const without = open_ok(TINY, NULL);
     size_t i;
     json_t *item;
-    json_array_foreach(all, i, item) {
-        const json_t *const text = json_object_get(item, "text"), *const plain = json_object_get(item, "ids_without_unk_pad_token");
+    json_array_foreach(all, i, item)
+    {
+        const json_t *const text = json_object_get(item, "text"), *const plain = json_object_get(
+                                                                      item, "ids_without_unk_pad_token");
         expect_golden(with, text, json_object_get(item, "ids"));
         expect_golden(without, text, plain ? plain : json_object_get(item, "ids"));
         expect_round_trip(with, json_string_value(text), json_string_length(text));
@@ -198,14 +201,16 @@ static void expect_bad_config(const char *json, gs_status status, const char *pa
     put(config, json, strlen(json));
     assert_int_equal(gs_tokenizer_open(&t, dir, "<unk>", &err), status);
     assert_null(t);
-    if (!strstr(err.text, part) || !strstr(err.text, "tokenizer_config.json")) fail_msg("\"%s\" lacks \"%s\"", err.text, part);
+    if (!strstr(err.text, part) || !strstr(err.text, "tokenizer_config.json"))
+        fail_msg("\"%s\" lacks \"%s\"", err.text, part);
 }
 
 /* A derivative that lists one token: the others have ids but are ordinary text. */
 static void test_short_list(void **state)
 {
     (void)state;
-    gs_tokenizer *const t = open_with("{\"added_tokens_decoder\": {\"656\": {\"content\": \"<|endoftext|>\"}}}", "<unk>");
+    gs_tokenizer *const t =
+        open_with("{\"added_tokens_decoder\": {\"656\": {\"content\": \"<|endoftext|>\"}}}", "<unk>");
     EXPECT_IDS(t, "<|endoftext|>", 656);
     gs_ids ids = {0};
     assert_int_equal(gs_tokenizer_encode(t, "[MASK]", 6, true, &ids, NULL), GS_OK);
@@ -221,8 +226,10 @@ static void test_short_list(void **state)
 static void test_named_tokens(void **state)
 {
     (void)state;
-    gs_tokenizer *const t = open_with("{\"eos_token\": {\"content\": \"<|user|>\"}, \"bos_token\": null, \"pad_token\": \"unused\","
-                                      "\"mask_token\": \"new\", \"additional_special_tokens\": [\"[MASK]\", \"more\"]}", "<unk>");
+    gs_tokenizer *const t =
+        open_with("{\"eos_token\": {\"content\": \"<|user|>\"}, \"bos_token\": null, \"pad_token\": \"unused\","
+                  "\"mask_token\": \"new\", \"additional_special_tokens\": [\"[MASK]\", \"more\"]}",
+                  "<unk>");
     EXPECT_IDS(t, "<|user|>", 663);
     EXPECT_IDS(t, "[MASK]", 657);
     EXPECT_IDS(t, "<unk>new", 670, 671);
@@ -238,7 +245,9 @@ static void test_named_tokens(void **state)
 static void test_pad_token(void **state)
 {
     (void)state;
-    gs_tokenizer *t = open_with("{\"added_tokens_decoder\": {\"670\": {\"content\": \"<image>\"}, \"671\": {\"content\": \"<video>\"}}}", "<unk>");
+    gs_tokenizer *t = open_with(
+        "{\"added_tokens_decoder\": {\"670\": {\"content\": \"<image>\"}, \"671\": {\"content\": \"<video>\"}}}",
+        "<unk>");
     EXPECT_IDS(t, "<image><video><unk>", 670, 671, 672);
     gs_tokenizer_close(t);
     t = open_with("{}", "<|user|>");
@@ -256,8 +265,10 @@ static void test_pad_token(void **state)
 static void test_overlap(void **state)
 {
     (void)state;
-    gs_tokenizer *const t = open_with("{\"added_tokens_decoder\": {\"670\": {\"content\": \"ab\"}, \"671\": {\"content\": \"abcd\"},"
-                                      "\"672\": {\"content\": \"bcdef\"}, \"673\": {\"content\": \"ab\\u0000\"}}}", NULL);
+    gs_tokenizer *const t =
+        open_with("{\"added_tokens_decoder\": {\"670\": {\"content\": \"ab\"}, \"671\": {\"content\": \"abcd\"},"
+                  "\"672\": {\"content\": \"bcdef\"}, \"673\": {\"content\": \"ab\\u0000\"}}}",
+                  NULL);
     EXPECT_IDS(t, "abcd", 671);
     EXPECT_IDS(t, "abcabcdef", 670, 66, 671, 68, 69);
     EXPECT_IDS(t, "bcdef", 672);
@@ -269,7 +280,8 @@ static void test_overlap(void **state)
 static void test_other_ids(void **state)
 {
     (void)state;
-    gs_tokenizer *const t = open_with("{\"added_tokens_decoder\": {\"658\": {\"content\": \"<x>\"}, \"700\": {\"content\": \"[gMASK]\"}}}", NULL);
+    gs_tokenizer *const t = open_with(
+        "{\"added_tokens_decoder\": {\"658\": {\"content\": \"<x>\"}, \"700\": {\"content\": \"[gMASK]\"}}}", NULL);
     gs_ids ids = {0};
     assert_int_equal(gs_tokenizer_encode(t, "", 0, true, &ids, NULL), GS_OK);
     assert_int_equal(ids.id[0], 700);
@@ -302,12 +314,15 @@ static void test_bad_config(void **state)
     expect_bad_config("{\"added_tokens_decoder\": {\"0670\": {\"content\": \"a\"}}}", GS_ERR_FILE, "not an id");
     expect_bad_config("{\"added_tokens_decoder\": {\"99999999\": {\"content\": \"a\"}}}", GS_ERR_FILE, "not an id");
     expect_bad_config("{\"added_tokens_decoder\": {\"4294967966\": {\"content\": \"a\"}}}", GS_ERR_FILE, "not an id");
-    expect_bad_config("{\"added_tokens_decoder\": {\"655\": {\"content\": \"a\"}}}", GS_ERR_FILE, "do not belong together");
+    expect_bad_config("{\"added_tokens_decoder\": {\"655\": {\"content\": \"a\"}}}", GS_ERR_FILE,
+                      "do not belong together");
     expect_bad_config("{\"added_tokens_decoder\": {\"670\": {\"content\": \"\"}}}", GS_ERR_FILE, "added token 670");
     expect_bad_config("{\"added_tokens_decoder\": {\"670\": {}}}", GS_ERR_FILE, "added token 670");
-    expect_bad_config("{\"added_tokens_decoder\": {\"670\": {\"content\": \"a\"}, \"671\": {\"content\": \"a\"}}}", GS_ERR_FILE, "same content");
+    expect_bad_config("{\"added_tokens_decoder\": {\"670\": {\"content\": \"a\"}, \"671\": {\"content\": \"a\"}}}",
+                      GS_ERR_FILE, "same content");
     expect_bad_config("{\"added_tokens_decoder\": {\"658\": {\"content\": \"a\"}}}", GS_ERR_FILE, "[gMASK]");
-    expect_bad_config("{\"added_tokens_decoder\": {\"670\": {\"content\": \"a\", \"lstrip\": true}}}", GS_ERR_UNSUPPORTED, "lstrip");
+    expect_bad_config("{\"added_tokens_decoder\": {\"670\": {\"content\": \"a\", \"lstrip\": true}}}",
+                      GS_ERR_UNSUPPORTED, "lstrip");
     expect_bad_config("{\"additional_special_tokens\": [1]}", GS_ERR_FILE, "additional_special_tokens[0]");
 }
 
@@ -357,10 +372,10 @@ static void test_real_vocabulary(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),       cmocka_unit_test(test_demo),      cmocka_unit_test(test_decode),
-        cmocka_unit_test(test_bad_text),     cmocka_unit_test(test_short_list), cmocka_unit_test(test_named_tokens),
-        cmocka_unit_test(test_pad_token),    cmocka_unit_test(test_overlap),   cmocka_unit_test(test_other_ids),
-        cmocka_unit_test(test_no_config),    cmocka_unit_test(test_bad_config), cmocka_unit_test(test_bad_model),
+        cmocka_unit_test(test_golden),          cmocka_unit_test(test_demo),       cmocka_unit_test(test_decode),
+        cmocka_unit_test(test_bad_text),        cmocka_unit_test(test_short_list), cmocka_unit_test(test_named_tokens),
+        cmocka_unit_test(test_pad_token),       cmocka_unit_test(test_overlap),    cmocka_unit_test(test_other_ids),
+        cmocka_unit_test(test_no_config),       cmocka_unit_test(test_bad_config), cmocka_unit_test(test_bad_model),
         cmocka_unit_test(test_real_vocabulary),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
