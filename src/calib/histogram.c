@@ -1,10 +1,12 @@
-/* Owns counting and merging of histograms. Float32 and float64 are used exactly where the PyTorch 1.13 observer uses them:
- * the order and the width of each operation show in the result. SPDX-License-Identifier: Apache-2.0 */
+/* Owns counting and merging of histograms. Float32 and float64 are used exactly where the PyTorch 1.13 observer uses
+ * them: the order and the width of each operation show in the result.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 
 #include "calib/histogram.h"
 
-/* Beyond this growth the finer grid has more cells than float32 can address and the old range is far less than one new bin. */
+/* Beyond this growth the finer grid has more cells than float32 can address and the old range is far less than one new
+ * bin. */
 #define MAX_DOWNSAMPLE 1073741824.0f
 
 typedef struct growth {
@@ -15,8 +17,8 @@ typedef struct growth {
 } growth;
 
 /* histc: bounds that coincide are replaced by those of the data, and widened by 1 when these coincide too. */
-static void count_sample(const gs_hist *h, gs_compute *c, int64_t n, const float *x, float min, float max, float lo, float hi,
-                         float *counted)
+static void count_sample(const gs_hist *h, gs_compute *c, int64_t n, const float *x, float min, float max, float lo,
+                         float hi, float *counted)
 {
     if (h->truncate) {
         lo = truncf(lo);
@@ -102,8 +104,8 @@ gs_status gs_hist_add(gs_hist *h, gs_compute *c, int64_t n, const float *x, floa
     growth g = {.min = min, .max = max};
     if (!first) g = growth_of(h, min, max);
     if (!isfinite((g.max - g.min) * (float)GS_HIST_BINS)) {
-        return gs_fail(err, GS_ERR_NUMERIC, "values from %g to %g are too far apart for a float32 histogram", (double)g.min,
-                       (double)g.max);
+        return gs_fail(err, GS_ERR_NUMERIC, "values from %g to %g are too far apart for a float32 histogram",
+                       (double)g.min, (double)g.max);
     }
     float counted[GS_HIST_BINS];
     count_sample(h, c, n, x, min, max, g.min, g.max, counted);

@@ -1,5 +1,6 @@
-/* Owns the per-channel ranges of the key and value projections and the int8 cache scales made of them. Unlike the activation
- * observers this is a true running minimum and maximum over all tokens. SPDX-License-Identifier: Apache-2.0 */
+/* Owns the per-channel ranges of the key and value projections and the int8 cache scales made of them. Unlike the
+ * activation observers this is a true running minimum and maximum over all tokens.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 
 #include "calib/observer.h"

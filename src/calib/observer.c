@@ -1,12 +1,13 @@
-/* Owns the per-tensor observers. Min-max is the mean over the samples of each sample's own least and greatest value, added in
- * torch's order, so the values of all samples are kept. SPDX-License-Identifier: Apache-2.0 */
+/* Owns the per-tensor observers. Min-max is the mean over the samples of each sample's own least and greatest value,
+ * added in torch's order, so the values of all samples are kept.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "calib/observer.h"
 
 #include "calib/histogram.h"
 
 struct gs_observer {
     gs_observer_kind kind;
-    gs_hist *hist;      /* histogram only */
+    gs_hist *hist;           /* histogram only */
     float *least, *greatest; /* min-max only: of each sample */
     int64_t count, capacity;
 };
@@ -45,13 +46,15 @@ static void add_minmax(gs_observer *o, float min, float max, float *xmin, float 
     *xmax = gs_torch_mean(o->greatest, o->count);
 }
 
-gs_status gs_observer_add(gs_observer *o, gs_compute *c, int64_t n, const float *x, float *xmin, float *xmax, gs_error *err)
+gs_status gs_observer_add(gs_observer *o, gs_compute *c, int64_t n, const float *x, float *xmin, float *xmax,
+                          gs_error *err)
 {
     float min, max;
     bool finite;
     gs_minmax(c, n, x, &min, &max, &finite);
     if (!finite) {
-        return gs_fail(err, GS_ERR_NUMERIC, "an activation is NaN or Inf; check the checkpoint, its float forward pass overflows");
+        return gs_fail(err, GS_ERR_NUMERIC,
+                       "an activation is NaN or Inf; check the checkpoint, its float forward pass overflows");
     }
     if (o->kind == GS_OBSERVE_MINMAX) {
         add_minmax(o, min, max, xmin, xmax);

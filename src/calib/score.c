@@ -1,12 +1,14 @@
-/* Owns the outlier score of a linear's input: how far the largest value lies from the spread of the centred values. It chooses
- * the observer of act_method 3 and ranks layers for disable_level. SPDX-License-Identifier: Apache-2.0 */
+/* Owns the outlier score of a linear's input: how far the largest value lies from the spread of the centred values. It
+ * chooses the observer of act_method 3 and ranks layers for disable_level.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 
 #include "calib/observer.h"
 
 #define SCORE_HISTOGRAM_MAX 50.0f
 
-/* Unbiased deviation of all elements of x - shift; the reference computes it in float32, here in double and rounded once. */
+/* Unbiased deviation of all elements of x - shift; the reference computes it in float32, here in double and rounded
+ * once. */
 static float sample_deviation(gs_compute *c, int64_t rows, int64_t cols, const float *x, const float *shift)
 {
     double sum = 0.0, squares = 0.0;
@@ -23,7 +25,8 @@ gs_status gs_score_add(gs_score *s, gs_compute *c, int64_t rows, int64_t cols, c
     bool finite;
     gs_minmax(c, rows * cols, x, &min, &max, &finite);
     if (!finite) {
-        return gs_fail(err, GS_ERR_NUMERIC, "an activation is NaN or Inf; check the checkpoint, its float forward pass overflows");
+        return gs_fail(err, GS_ERR_NUMERIC,
+                       "an activation is NaN or Inf; check the checkpoint, its float forward pass overflows");
     }
     float *least = gs_alloc_array((size_t)cols, sizeof(float));
     float *greatest = gs_alloc_array((size_t)cols, sizeof(float));

@@ -1,22 +1,22 @@
 /* Owns the range search of the histogram observer. The error of a candidate range is a sum of 2048 float32 terms whose
- * rounding decides where the search stops, so every term is computed as PyTorch 1.13 does; what is saved is bins that are
- * empty (their terms are zero) and the remainder-based floor division, replaced by an equal and vectorizable form.
+ * rounding decides where the search stops, so every term is computed as PyTorch 1.13 does; what is saved is bins that
+ * are empty (their terms are zero) and the remainder-based floor division, replaced by an equal and vectorizable form.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 
 #include "calib/histogram.h"
 
-#define BINS GS_HIST_BINS
+#define BINS  GS_HIST_BINS
 #define BLOCK 16 /* bins are padded to this: constant trip counts let compilers vectorize at -O2 */
-#define STEP 1e-5
+#define STEP  1e-5
 
 typedef struct search {
     double bin_width;
     float cumulative[BINS];
-    int count;              /* occupied bins, padded to a multiple of BLOCK */
-    int32_t index[BINS];    /* their numbers, ascending; padding repeats the last */
+    int count;           /* occupied bins, padded to a multiple of BLOCK */
+    int32_t index[BINS]; /* their numbers, ascending; padding repeats the last */
     float density[BINS];
-    float term[BINS];       /* of all bins, zero where empty */
+    float term[BINS]; /* of all bins, zero where empty */
 } search;
 
 /* torch.sum of 2048 float32 on 8 lanes: 4 interleaved rows, the running sum folded every 16 rows. */
@@ -35,8 +35,8 @@ static float cascade_sum(const float *x)
     return sum;
 }
 
-/* clamp(floor(a/b), 0, 255) of the exact quotient; slope = (1/b)·(1 + 2^-40) in double. A float32 quotient below 256 that is not
- * an integer k stays below k by more than k·2^-33, and one that is an integer is lifted just above it. */
+/* clamp(floor(a/b), 0, 255) of the exact quotient; slope = (1/b)·(1 + 2^-40) in double. A float32 quotient below 256
+ * that is not an integer k stays below k by more than k·2^-33, and one that is an integer is lifted just above it. */
 static inline float level_of(float a, double slope)
 {
     double q = (double)a * slope;
@@ -68,10 +68,8 @@ static inline float term_of(const candidate *k, int32_t index, float density)
 static float candidate_error(search *s, int start, int end)
 {
     const double width = s->bin_width * (double)(end - start + 1) / (double)GS_HIST_LEVELS;
-    candidate k = {.start = start,
-                   .bin_width = (float)s->bin_width,
-                   .level_width = (float)width,
-                   .half = (float)(width / 2.0)};
+    candidate k = {
+        .start = start, .bin_width = (float)s->bin_width, .level_width = (float)width, .half = (float)(width / 2.0)};
     k.slope = 1.0 / (double)k.level_width * (1.0 + 0x1p-40);
     k.half3 = k.half * k.half * k.half;
     k.whole = (k.half3 + k.half3) / 3.0f;
@@ -116,7 +114,8 @@ void gs_hist_search(const gs_hist *h, float *xmin, float *xmax)
 {
     *xmin = h->min;
     *xmax = h->max;
-    /* Below this the level width leaves float32's normal range; the least scale of a quantizer hides such a range anyway. */
+    /* Below this the level width leaves float32's normal range; the least scale of a quantizer hides such a range
+     * anyway. */
     if (!(h->max - h->min > 1e-30f)) return;
     search s;
     search_init(&s, h);

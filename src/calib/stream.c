@@ -1,4 +1,5 @@
-/* Owns the memory of a stream of hidden states: one dense [tokens, hidden] float32 buffer. Refuses sizes that overflow.
+/* Owns the memory of a stream of hidden states: one dense [tokens, hidden] float32 buffer. Refuses sizes that
+ * overflow.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "calib/stream.h"
 
@@ -18,8 +19,8 @@ gs_status gs_stream_init(gs_stream *s, int64_t tokens, int64_t hidden, const cha
     const size_t bytes = gs_stream_bytes(tokens, hidden);
     if (bytes == SIZE_MAX || bytes > INT64_MAX) {
         return gs_fail(err, GS_ERR_MEMORY,
-                       "%s: %lld tokens of width %lld do not fit any memory; calibrate with fewer or shorter texts", purpose,
-                       (long long)tokens, (long long)hidden);
+                       "%s: %lld tokens of width %lld do not fit any memory; calibrate with fewer or shorter texts",
+                       purpose, (long long)tokens, (long long)hidden);
     }
     GS_TRY(gs_buf_alloc(&s->buf, bytes, purpose, err));
     s->tokens = tokens;

@@ -1,5 +1,6 @@
-/* Hidden states of all samples, [tokens, hidden] float32. In memory today; everything goes through gs_stream_rows so that a
- * stream can spill to disk later. SPDX-License-Identifier: Apache-2.0 */
+/* Hidden states of all samples, [tokens, hidden] float32. In memory today; everything goes through gs_stream_rows so
+ * that a stream can spill to disk later.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_CALIB_STREAM_H
 #define GS_CALIB_STREAM_H
 

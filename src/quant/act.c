@@ -1,5 +1,6 @@
-/* Owns activation parameters and the tensors derived from them. Every operation is rounded to float32 where it is written, in
- * the order an engine and the reference compute it. SPDX-License-Identifier: Apache-2.0 */
+/* Owns activation parameters and the tensors derived from them. Every operation is rounded to float32 where it is
+ * written, in the order an engine and the reference compute it.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 
 #include "quant/act.h"
@@ -30,11 +31,11 @@ gs_status gs_deq_and_bias(int64_t out, const float *weight_scale, const int32_t 
         const float quotient = (bias ? bias[o] : 0.0f) / deq[o];
         const float value = gs_rint(quotient - correction);
         if (!(value >= -0x1p31f && value < 0x1p31f)) {
-            return gs_fail(err, GS_ERR_NUMERIC,
-                           "row %lld: quant_bias %g does not fit int32 (bias %g, weight scale %g, input scale %g); keep this "
-                           "linear in float with --disable_names",
-                           (long long)o, (double)value, bias ? (double)bias[o] : 0.0, (double)weight_scale[o],
-                           (double)act.scale);
+            return gs_fail(
+                err, GS_ERR_NUMERIC,
+                "row %lld: quant_bias %g does not fit int32 (bias %g, weight scale %g, input scale %g); keep this "
+                "linear in float with --disable_names",
+                (long long)o, (double)value, bias ? (double)bias[o] : 0.0, (double)weight_scale[o], (double)act.scale);
         }
         quant_bias[o] = (int32_t)value;
     }

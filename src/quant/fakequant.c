@@ -1,19 +1,21 @@
-/* Owns the fake-quantized linear of the calibration walk: the input is quantized with the parameters that hold after its own
- * sample, the product is exact in integers, and the result is what the dequantized codes would give up to one rounding per
- * factor. SPDX-License-Identifier: Apache-2.0 */
+/* Owns the fake-quantized linear of the calibration walk: the input is quantized with the parameters that hold after
+ * its own sample, the product is exact in integers, and the result is what the dequantized codes would give up to one
+ * rounding per factor.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "quant/fakequant.h"
 
 #define IN_MAX 65536 /* above, the integer sums of gs_gemm_s8 could leave int32 */
 
-gs_status gs_fake_init(gs_fake_linear *f, int64_t out, int64_t in, gs_observer_kind kind, bool truncate, gs_dtype round_scale,
-                       const float *bias, gs_error *err)
+gs_status gs_fake_init(gs_fake_linear *f, int64_t out, int64_t in, gs_observer_kind kind, bool truncate,
+                       gs_dtype round_scale, const float *bias, gs_error *err)
 {
     *f = (gs_fake_linear){0};
     if (in > IN_MAX) {
-        return gs_fail(err, GS_ERR_UNSUPPORTED,
-                       "a linear with %lld inputs is wider than the %d that int8 calibration supports; keep it in float with "
-                       "--disable_names",
-                       (long long)in, IN_MAX);
+        return gs_fail(
+            err, GS_ERR_UNSUPPORTED,
+            "a linear with %lld inputs is wider than the %d that int8 calibration supports; keep it in float with "
+            "--disable_names",
+            (long long)in, IN_MAX);
     }
     GS_TRY(gs_packed_alloc(&f->codes, GS_PACK_S8, out, in, "int8 weight codes of a linear", err));
     f->active = true;
@@ -60,8 +62,8 @@ gs_status gs_fake_observe(gs_fake_linear *f, gs_compute *c, const gs_chunk *chun
 }
 
 /* Per-row parameters of rows row0 .. row0+rows, and the codes of x, sample by sample. */
-static void quantize_rows(gs_fake_linear *f, gs_compute *c, const gs_chunk *chunk, int64_t row0, int64_t rows, const float *x,
-                          int8_t *codes)
+static void quantize_rows(gs_fake_linear *f, gs_compute *c, const gs_chunk *chunk, int64_t row0, int64_t rows,
+                          const float *x, int8_t *codes)
 {
     const int64_t last = row0 + rows;
     for (int64_t i = 0; i < chunk->count; i++) {
@@ -79,12 +81,12 @@ static void quantize_rows(gs_fake_linear *f, gs_compute *c, const gs_chunk *chun
     }
 }
 
-gs_status gs_fake_forward(gs_fake_linear *f, gs_compute *c, const gs_chunk *chunk, int64_t row0, int64_t rows, const float *x,
-                          int8_t *codes, float *y, gs_error *err)
+gs_status gs_fake_forward(gs_fake_linear *f, gs_compute *c, const gs_chunk *chunk, int64_t row0, int64_t rows,
+                          const float *x, int8_t *codes, float *y, gs_error *err)
 {
     if (row0 < 0 || rows < 0 || row0 + rows > chunk->rows || chunk->count > f->sample_cap) {
-        return gs_fail(err, GS_ERR_UNSUPPORTED, "rows %lld to %lld of a chunk of %lld were not observed", (long long)row0,
-                       (long long)(row0 + rows), (long long)chunk->rows);
+        return gs_fail(err, GS_ERR_UNSUPPORTED, "rows %lld to %lld of a chunk of %lld were not observed",
+                       (long long)row0, (long long)(row0 + rows), (long long)chunk->rows);
     }
     if (rows > f->row_cap) {
         f->row_scale = gs_realloc_array(f->row_scale, (size_t)rows, sizeof *f->row_scale);

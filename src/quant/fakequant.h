@@ -1,5 +1,6 @@
-/* A fake-quantized linear: int8 codes of weight and input, exact integer products. One object per linear of the block at hand;
- * `observe` sees each sample once, in order, and fixes that sample's input scale (spec/01 §4.2). SPDX-License-Identifier: Apache-2.0 */
+/* A fake-quantized linear: int8 codes of weight and input, exact integer products. One object per linear of the block
+ * at hand; `observe` sees each sample once, in order, and fixes that sample's input scale.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_QUANT_FAKEQUANT_H
 #define GS_QUANT_FAKEQUANT_H
 
@@ -9,29 +10,30 @@
 #include "quant/weight.h"
 
 typedef struct gs_fake_linear {
-    bool active;             /* false: this linear stays float */
+    bool active; /* false: this linear stays float */
     int64_t out, in;
-    gs_packed codes;         /* S8 panels with row sums */
-    float *scale;            /* [out] */
-    const float *bias;       /* borrowed, [out] or NULL */
+    gs_packed codes;   /* S8 panels with row sums */
+    float *scale;      /* [out] */
+    const float *bias; /* borrowed, [out] or NULL */
     gs_observer *observer;
     gs_dtype round_scale;
-    gs_act_params act;       /* after the last sample */
-    float xmin, xmax;        /* range after the last sample */
-    gs_act_params *sample;   /* per sample of the current chunk */
+    gs_act_params act;     /* after the last sample */
+    float xmin, xmax;      /* range after the last sample */
+    gs_act_params *sample; /* per sample of the current chunk */
     int64_t sample_cap;
-    float *row_scale;        /* per row of the last gs_fake_forward call */
+    float *row_scale; /* per row of the last gs_fake_forward call */
     int32_t *row_zero;
     int64_t row_cap;
 } gs_fake_linear;
 
-gs_status gs_fake_init(gs_fake_linear *f, int64_t out, int64_t in, gs_observer_kind kind, bool truncate, gs_dtype round_scale,
-                       const float *bias, gs_error *err) GS_CHECKED;
+gs_status gs_fake_init(gs_fake_linear *f, int64_t out, int64_t in, gs_observer_kind kind, bool truncate,
+                       gs_dtype round_scale, const float *bias, gs_error *err) GS_CHECKED;
 void gs_fake_release(gs_fake_linear *f);
 /* Observe the chunk's samples in order; keeps each sample's parameters for gs_fake_forward. x: [chunk rows, in]. */
-gs_status gs_fake_observe(gs_fake_linear *f, gs_compute *c, const gs_chunk *chunk, const float *x, gs_error *err) GS_CHECKED;
+gs_status gs_fake_observe(gs_fake_linear *f, gs_compute *c, const gs_chunk *chunk, const float *x,
+                          gs_error *err) GS_CHECKED;
 /* y = fakequant(x)·fakequant(W)ᵀ + bias for rows row0.. of the chunk. codes: scratch, [rows, in] int8. */
-gs_status gs_fake_forward(gs_fake_linear *f, gs_compute *c, const gs_chunk *chunk, int64_t row0, int64_t rows, const float *x,
-                          int8_t *codes, float *y, gs_error *err) GS_CHECKED;
+gs_status gs_fake_forward(gs_fake_linear *f, gs_compute *c, const gs_chunk *chunk, int64_t row0, int64_t rows,
+                          const float *x, int8_t *codes, float *y, gs_error *err) GS_CHECKED;
 
 #endif

@@ -1,12 +1,13 @@
-/* Owns the int8 codes of weights and how well they fit. Rows are independent; sums over rows are added in row order, so
- * nothing depends on the number of threads. SPDX-License-Identifier: Apache-2.0 */
+/* Owns the int8 codes of weights and how well they fit. Rows are independent; sums over rows are added in row order,
+ * so nothing depends on the number of threads.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 
 #include "quant/weight.h"
 
-#define TASK_VALUES 65536 /* values per task: rows of any width make tasks of about this size */
-#define BLOCK 16          /* constant trip counts let compilers vectorize at -O2 */
-#define ROUNDER 12582912.0f /* 1.5·2^23: adding and subtracting it rounds half to even below 2^22 */
+#define TASK_VALUES 65536       /* values per task: rows of any width make tasks of about this size */
+#define BLOCK       16          /* constant trip counts let compilers vectorize at -O2 */
+#define ROUNDER     12582912.0f /* 1.5·2^23: adding and subtracting it rounds half to even below 2^22 */
 
 typedef struct rows_job {
     int64_t rows, in, rows_per_task;
@@ -110,7 +111,8 @@ static void sqnr_task(void *ctx, int64_t task, int worker)
     }
 }
 
-void gs_sqnr_add(gs_sqnr *s, gs_compute *c, int64_t rows, int64_t in, const float *w, const float *scale, const int8_t *codes)
+void gs_sqnr_add(gs_sqnr *s, gs_compute *c, int64_t rows, int64_t in, const float *w, const float *scale,
+                 const int8_t *codes)
 {
     gs_sqnr *row = gs_alloc_array((size_t)rows, sizeof *row);
     rows_job job = {.rows = rows, .in = in, .w = w, .scale_in = scale, .codes_in = codes, .row = row};

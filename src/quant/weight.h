@@ -1,4 +1,5 @@
-/* Weight codes and scales, rows by rows (spec/01 §6). SPDX-License-Identifier: Apache-2.0 */
+/* Weight codes and scales, rows by rows.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_QUANT_WEIGHT_H
 #define GS_QUANT_WEIGHT_H
 
@@ -12,7 +13,8 @@ void gs_weight_w8_sym(gs_compute *c, int64_t rows, int64_t in, const float *w, f
 typedef struct gs_sqnr {
     double signal, noise;
 } gs_sqnr;
-void gs_sqnr_add(gs_sqnr *s, gs_compute *c, int64_t rows, int64_t in, const float *w, const float *scale, const int8_t *codes);
+void gs_sqnr_add(gs_sqnr *s, gs_compute *c, int64_t rows, int64_t in, const float *w, const float *scale,
+                 const int8_t *codes);
 double gs_sqnr_db(const gs_sqnr *s); /* +Inf when noise is 0 */
 
 #endif

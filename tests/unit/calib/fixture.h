@@ -1,5 +1,5 @@
-/* What the tests of calib/ and quant/ share: the data generator that the fixtures of tests/data were made with (whole numbers of
- * a 64-bit linear congruential generator, then single float32 operations), a fixture reader and a hash.
+/* What the tests of calib/ and quant/ share: the data generator that the fixtures of tests/data were made with (whole
+ * numbers of a 64-bit linear congruential generator, then single float32 operations), a fixture reader and a hash.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_TEST_CALIB_FIXTURE_H
 #define GS_TEST_CALIB_FIXTURE_H

@@ -1,5 +1,6 @@
-/* The histogram against PyTorch 1.13.1: bounds, all 2048 counts and the range found, bit for bit, after every sample; then sizes and
- * growth that PyTorch cannot do. SPDX-License-Identifier: Apache-2.0 */
+/* The histogram against PyTorch 1.13.1: bounds, all 2048 counts and the range found, bit for bit, after every sample;
+ * then sizes and growth that PyTorch cannot do.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "unit/calib/fixture.h"
 
 #include "base/sys.h"
@@ -21,12 +22,13 @@ static void check_sequence(FILE *f, gs_compute *c, const char *name, int truncat
         assert_int_equal(gs_hist_add(&h, c, n, x, min, max, &err), GS_OK);
         gs_hist_search(&h, &xmin, &xmax);
         free(x);
-        if (gs_f32_bits(h.min) != bits[0] || gs_f32_bits(h.max) != bits[1] || fixture_hash(h.bin, sizeof h.bin) != hash ||
-            gs_f32_bits(xmin) != bits[2] || gs_f32_bits(xmax) != bits[3]) {
-            fail_msg("%s (truncate %d) sample %d: bounds %.9g %.9g for %.9g %.9g, range %.9g %.9g for %.9g %.9g, counts %s", name,
-                     truncate, i, (double)h.min, (double)h.max, (double)gs_f32_from_bits(bits[0]),
-                     (double)gs_f32_from_bits(bits[1]), (double)xmin, (double)xmax, (double)gs_f32_from_bits(bits[2]),
-                     (double)gs_f32_from_bits(bits[3]), fixture_hash(h.bin, sizeof h.bin) == hash ? "equal" : "differ");
+        if (gs_f32_bits(h.min) != bits[0] || gs_f32_bits(h.max) != bits[1] ||
+            fixture_hash(h.bin, sizeof h.bin) != hash || gs_f32_bits(xmin) != bits[2] || gs_f32_bits(xmax) != bits[3]) {
+            fail_msg(
+                "%s (truncate %d) sample %d: bounds %.9g %.9g for %.9g %.9g, range %.9g %.9g for %.9g %.9g, counts %s",
+                name, truncate, i, (double)h.min, (double)h.max, (double)gs_f32_from_bits(bits[0]),
+                (double)gs_f32_from_bits(bits[1]), (double)xmin, (double)xmax, (double)gs_f32_from_bits(bits[2]),
+                (double)gs_f32_from_bits(bits[3]), fixture_hash(h.bin, sizeof h.bin) == hash ? "equal" : "differ");
         }
     }
 }

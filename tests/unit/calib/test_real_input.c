@@ -1,5 +1,6 @@
-/* A real layer input: embedding and first norm of the tiny model over its calibration samples, against what the Python reference
- * observed there. SPDX-License-Identifier: Apache-2.0 */
+/* A real layer input: embedding and first norm of the tiny model over its calibration samples, against what the Python
+ * reference observed there.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "unit/calib/fixture.h"
 
 #include "calib/observer.h"
@@ -19,7 +20,8 @@ static float *read_norm(const gs_checkpoint *ck)
     gs_error err = {0};
     const gs_tensor *t;
     float *w = malloc(HIDDEN * sizeof *w);
-    if (gs_checkpoint_expect(ck, "transformer.encoder.layers.0.input_layernorm.weight", HIDDEN, -1, &t, &err) != GS_OK ||
+    if (gs_checkpoint_expect(ck, "transformer.encoder.layers.0.input_layernorm.weight", HIDDEN, -1, &t, &err) !=
+            GS_OK ||
         gs_checkpoint_read_f32(ck, t, w, &err) != GS_OK)
         fail_msg("%s", err.text);
     return w;

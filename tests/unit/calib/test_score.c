@@ -1,4 +1,5 @@
-/* Scores against PyTorch, the choice of act_method 3, and the ranges of the KV cache. SPDX-License-Identifier: Apache-2.0 */
+/* Scores against PyTorch, the choice of act_method 3, and the ranges of the KV cache.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "unit/calib/fixture.h"
 
 #include "calib/observer.h"
@@ -76,7 +77,8 @@ static void kv_ranges_run(void **state)
     float scale[4];
     gs_kv_range_scales(&r, scale);
     for (int j = 0; j < 4; j++) assert_true(r.min[j] == min[j] && r.max[j] == max[j]);
-    assert_true(scale[0] == 4.0f / 127.0f && scale[1] == 2.0f / 127.0f && scale[2] == 0.5f / 127.0f && scale[3] == GS_EPS);
+    assert_true(scale[0] == 4.0f / 127.0f && scale[1] == 2.0f / 127.0f && scale[2] == 0.5f / 127.0f &&
+                scale[3] == GS_EPS);
     gs_kv_range_release(&r);
     gs_kv_range_release(&r);
     gs_compute_close(&c);

@@ -1,5 +1,6 @@
-/* The range search on given histograms against PyTorch 1.13.1: the error of single candidates, whose rounding decides where the
- * search stops, and the range found; then candidates that tie. SPDX-License-Identifier: Apache-2.0 */
+/* The range search on given histograms against PyTorch 1.13.1: the error of single candidates, whose rounding decides
+ * where the search stops, and the range found; then candidates that tie.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "unit/calib/fixture.h"
 
 #include "calib/histogram.h"
@@ -19,14 +20,15 @@ static void equals_pytorch(void **state)
     int kind, errors, histograms = 0;
     unsigned long long seed;
     unsigned b[5];
-    while (fscanf(f, "%63s %d %llu %x %x %x %x %x %d", name, &kind, &seed, &b[0], &b[1], &b[2], &b[3], &b[4], &errors) == 9) {
+    while (fscanf(f, "%63s %d %llu %x %x %x %x %x %d", name, &kind, &seed, &b[0], &b[1], &b[2], &b[3], &b[4],
+                  &errors) == 9) {
         gs_hist h = {.seen = true, .min = gs_f32_from_bits(b[1]), .max = gs_f32_from_bits(b[2])};
         fill(&h, kind, seed, gs_f32_from_bits(b[0]));
         float xmin, xmax;
         gs_hist_search(&h, &xmin, &xmax);
         if (gs_f32_bits(xmin) != b[3] || gs_f32_bits(xmax) != b[4])
-            fail_msg("%s: range %.9g %.9g, not %.9g %.9g", name, (double)xmin, (double)xmax, (double)gs_f32_from_bits(b[3]),
-                     (double)gs_f32_from_bits(b[4]));
+            fail_msg("%s: range %.9g %.9g, not %.9g %.9g", name, (double)xmin, (double)xmax,
+                     (double)gs_f32_from_bits(b[3]), (double)gs_f32_from_bits(b[4]));
         for (int i = 0; i < errors; i++) {
             int start, end;
             unsigned expected;

@@ -1,4 +1,5 @@
-/* Activation parameters, derived tensors and the table of schemes. SPDX-License-Identifier: Apache-2.0 */
+/* Activation parameters, derived tensors and the table of schemes.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "unit/calib/fixture.h"
 
 #include "quant/act.h"
@@ -137,8 +138,8 @@ static void piece_dtypes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(asym_params),        cmocka_unit_test(rounded_scale), cmocka_unit_test(derived_tensors),
-        cmocka_unit_test(bias_beyond_int32),  cmocka_unit_test(deq_as_int64),  cmocka_unit_test(schemes_are_listed),
+        cmocka_unit_test(asym_params),       cmocka_unit_test(rounded_scale), cmocka_unit_test(derived_tensors),
+        cmocka_unit_test(bias_beyond_int32), cmocka_unit_test(deq_as_int64),  cmocka_unit_test(schemes_are_listed),
         cmocka_unit_test(piece_dtypes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,8 +4,8 @@
 
 #include "quant/fakequant.h"
 
-#define OUT 19
-#define IN 37
+#define OUT     19
+#define IN      37
 #define SAMPLES 5
 static const int64_t start[SAMPLES + 1] = {0, 4, 5, 5, 12, 20}; /* sample 2 is empty */
 #define ROWS 20
@@ -17,7 +17,8 @@ typedef struct linear {
 
 static void linear_make(linear *l)
 {
-    float *w = fixture_data(KIND_GAUSS, OUT * IN, 11, 0.1f, 0.0f), *x = fixture_data(KIND_GAUSS, ROWS * IN, 12, 1.0f, 0.3f);
+    float *w = fixture_data(KIND_GAUSS, OUT * IN, 11, 0.1f, 0.0f),
+          *x = fixture_data(KIND_GAUSS, ROWS * IN, 12, 1.0f, 0.3f);
     float *b = fixture_data(KIND_UNIFORM, OUT, 13, 2.0f, 0.0f);
     memcpy(l->w, w, sizeof l->w);
     memcpy(l->x, x, sizeof l->x);
@@ -28,7 +29,8 @@ static void linear_make(linear *l)
     free(b);
 }
 
-static void fake_make(gs_fake_linear *f, gs_compute *c, const linear *l, gs_observer_kind kind, gs_dtype round_scale, const float *bias)
+static void fake_make(gs_fake_linear *f, gs_compute *c, const linear *l, gs_observer_kind kind, gs_dtype round_scale,
+                      const float *bias)
 {
     gs_error err = {0};
     int8_t codes[OUT * IN];
@@ -39,7 +41,11 @@ static void fake_make(gs_fake_linear *f, gs_compute *c, const linear *l, gs_obse
 
 static gs_chunk chunk_of(int64_t first, int64_t count)
 {
-    return (gs_chunk){.first = first, .count = count, .row0 = start[first], .rows = start[first + count] - start[first], .start = start};
+    return (gs_chunk){.first = first,
+                      .count = count,
+                      .row0 = start[first],
+                      .rows = start[first + count] - start[first],
+                      .start = start};
 }
 
 /* y of every row in one go, by the definition. */
@@ -64,7 +70,8 @@ static void expected_output(const linear *l, const gs_act_params act[SAMPLES], c
     }
 }
 
-static void expected_params(const linear *l, gs_compute *c, gs_observer_kind kind, gs_dtype round_scale, gs_act_params *act)
+static void expected_params(const linear *l, gs_compute *c, gs_observer_kind kind, gs_dtype round_scale,
+                            gs_act_params *act)
 {
     gs_observer *o = gs_observer_create(kind, false);
     for (int s = 0; s < SAMPLES; s++) {
@@ -102,7 +109,8 @@ static void run(gs_compute *c, gs_observer_kind kind, gs_dtype round_scale, bool
                 memset(y, 0xff, sizeof y);
                 for (int64_t r = 0; r < chunk.rows; r += cuts[k]) {
                     const int64_t rows = cuts[k] < chunk.rows - r ? cuts[k] : chunk.rows - r;
-                    assert_int_equal(gs_fake_forward(&f, c, &chunk, r, rows, x + r * IN, codes, y + r * OUT, &err), GS_OK);
+                    assert_int_equal(gs_fake_forward(&f, c, &chunk, r, rows, x + r * IN, codes, y + r * OUT, &err),
+                                     GS_OK);
                 }
                 assert_memory_equal(y, expected + chunk.row0 * OUT, (size_t)(chunk.rows * OUT) * sizeof *y);
             }

@@ -1,5 +1,6 @@
-/* Every quantized linear of the reference's min-max runs on the tiny models, made again from the checkpoint and the recorded range: codes,
- * scales, offset, deq_scale and quant_bias bit for bit. SPDX-License-Identifier: Apache-2.0 */
+/* Every quantized linear of the reference's min-max runs on the tiny models, made again from the checkpoint and the
+ * recorded range: codes, scales, offset, deq_scale and quant_bias bit for bit.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "unit/calib/fixture.h"
 
 #include "io/checkpoint.h"
@@ -15,8 +16,9 @@ typedef struct row {
 
 static bool row_read(FILE *f, row *r)
 {
-    return fscanf(f, "%15s %159s %d %d %d %x %x %x %x %llx %llx %llx %llx", r->model, r->name, &r->out, &r->in, &r->bias, &r->min,
-                  &r->max, &r->scale, &r->offset, &r->codes, &r->weight_scale, &r->deq, &r->quant_bias) == 13;
+    return fscanf(f, "%15s %159s %d %d %d %x %x %x %x %llx %llx %llx %llx", r->model, r->name, &r->out, &r->in,
+                  &r->bias, &r->min, &r->max, &r->scale, &r->offset, &r->codes, &r->weight_scale, &r->deq,
+                  &r->quant_bias) == 13;
 }
 
 static float *read_tensor(const gs_checkpoint *ck, const char *prefix, const char *tail, int64_t n)

@@ -1,4 +1,5 @@
-/* Weight codes: the worked example, edges, and independence of the number of threads. SPDX-License-Identifier: Apache-2.0 */
+/* Weight codes: the worked example, edges, and independence of the number of threads.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "unit/calib/fixture.h"
 
 #include "quant/weight.h"
@@ -25,11 +26,11 @@ static void edges(void **state)
     fixture_compute(&c, 1);
     float w[4 * 40] = {0}, scale[4];
     int8_t codes[4 * 40];
-    w[40] = 1e-9f;              /* row 1: below the least scale */
-    w[80] = -3e38f;             /* row 2: near the end of float32 */
+    w[40] = 1e-9f;  /* row 1: below the least scale */
+    w[80] = -3e38f; /* row 2: near the end of float32 */
     w[119] = 1.5e38f;
     for (int i = 0; i < 40; i++) w[120 + i] = ((float)i - 19.5f) * 0.5f; /* row 3: peak 10.25 */
-    w[120] = 127.0f;            /* scale 1: halves round to even */
+    w[120] = 127.0f;                                                     /* scale 1: halves round to even */
     gs_weight_w8_sym(&c, 4, 40, w, scale, codes);
     assert_true(scale[0] == GS_EPS && scale[1] == GS_EPS && scale[3] == 1.0f);
     for (int i = 0; i < 80; i++) assert_int_equal(codes[i], 0);
