@@ -12,8 +12,10 @@ typedef struct gs_checkpoint {
     gs_tensor_table table; /* all files; tensor.file indexes files */
     struct gs_name_map *by_name;
     uint64_t bytes;      /* sum of tensor bytes */
+    char *warning;       /* NULL, or one sentence the caller should pass on (total_size of the index is wrong) */
 } gs_checkpoint;
 
+/* model.safetensors wins; then the only *.safetensors.index.json with its shards; then the only *.safetensors. */
 gs_status gs_checkpoint_open(gs_checkpoint *ck, const char *dir, gs_error *err) GS_CHECKED;
 void gs_checkpoint_close(gs_checkpoint *ck);
 const gs_tensor *gs_checkpoint_find(const gs_checkpoint *ck, const char *name); /* NULL = absent; O(1) */

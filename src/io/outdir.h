@@ -7,11 +7,14 @@
 #include "io/file.h"
 
 typedef struct gs_outdir {
-    char *final_path;    /* absolute or as given */
-    char *work_path;
+    char *final_path;    /* absolute, links resolved */
+    char *work_path;     /* write here; a folder inside the work folder, which becomes the output */
     int lock_fd;
-    bool replaces;       /* an existing directory is exchanged at commit */
+    bool replaces;       /* an existing directory with content is exchanged at commit */
     bool active;
+    bool two_steps;      /* do not exchange but move away and in, as on file systems that cannot exchange (for tests) */
+    char *base_path;     /* the work folder itself: lock, new, and for a moment the old output */
+    char *made_parent;   /* topmost parent directory that begin had to create, or NULL */
 } gs_outdir;
 
 /* Checks only, nothing is created: parent exists and is writable (missing parents will be created), target absent, an
@@ -21,9 +24,10 @@ gs_status gs_outdir_check(const char *final_path, const char *model_dir, bool ov
 uint64_t gs_outdir_free_bytes(const char *final_path);
 /* Create and lock the work folder. A leftover of a dead run is removed; one held by a living run is refused, naming its pid. */
 gs_status gs_outdir_begin(gs_outdir *o, const char *final_path, const char *model_dir, bool overwrite, gs_error *err) GS_CHECKED;
-/* fsync, mode 0750, rename into place (an existing directory is exchanged by rename and the old one deleted after). */
+/* fsync, mode 0750, rename into place (an existing directory is exchanged by rename and the old one deleted after).
+ * On failure the old directory is as it was and gs_outdir_abort() is still due. */
 gs_status gs_outdir_commit(gs_outdir *o, gs_error *err) GS_CHECKED;
-/* Remove the work folder. No-op after commit or on an all-zero struct. */
+/* Remove the work folder and parents that begin made; after commit it only frees the paths. Fine on an all-zero struct. */
 void gs_outdir_abort(gs_outdir *o);
 
 #endif

@@ -11,11 +11,14 @@ typedef struct gs_out_file {
     uint64_t bytes;      /* whole file */
     uint64_t header_bytes; /* 8 + padded header */
     int64_t n_tensors;
+    int64_t first;       /* its tensors are order[first .. first + n_tensors) of the layout */
 } gs_out_file;
 
 typedef struct gs_layout {
     gs_tensor *tensors;  /* generation order; file and offset are set by gs_layout_plan */
     int64_t count;
+    int64_t cap;
+    int64_t *order;      /* tensor indices in the order of files and of places inside them; set by gs_layout_plan */
     gs_out_file *files;  int n_files;
     char *index_name;    /* NULL when not sharded */
     uint64_t total_bytes; /* of tensor data */
@@ -28,6 +31,8 @@ void gs_layout_release(gs_layout *l);
 int64_t gs_layout_add(gs_layout *l, const char *name, gs_dtype dtype, int rank, const int64_t *shape);
 /* prefix: "quant_model_weight_w8a8". shard_limit in bytes; 0 = one file "<prefix>.safetensors" and no index. */
 gs_status gs_layout_plan(gs_layout *l, const char *prefix, uint64_t shard_limit, gs_error *err) GS_CHECKED;
+/* Bytes of one planned file before its data: length, header, padding. Caller gs_free()s. */
+char *gs_layout_header(const gs_layout *l, int file, size_t *n);
 /* Text of the index file (indent 2, no newline at the end). Caller gs_free()s. */
 char *gs_layout_index_json(const gs_layout *l, size_t *n);
 

@@ -1,0 +1,274 @@
+/* The output directory appears complete or not at all. The work folder holds
+ *   lock   the pid of the run that owns it, held with flock while that run lives
+ *   new    what becomes the output
+ *   old    for a moment, on file systems that cannot exchange two names: the output that is being replaced
+ * A run that dies leaves the folder; the next one for the same place finds the lock free, puts "old" back if the death fell
+ * between the two renames, and removes the rest.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "io/outdir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "io/io_error.h"
+#include "io/outdir_path.h"
+#include "io/tree.h"
+
+#define LOCK_TRIES 16
+
+gs_status gs_outdir_check(const char *final_path, const char *model_dir, bool overwrite, gs_error *err)
+{
+    gs_outplace p;
+    GS_TRY(gs_outplace_find(&p, final_path, model_dir, overwrite, err));
+    gs_outplace_release(&p);
+    return GS_OK;
+}
+
+uint64_t gs_outdir_free_bytes(const char *final_path)
+{
+    gs_outplace p;
+    uint64_t bytes = 0;
+    struct statvfs fs;
+    /* overwrite: the question is about the disk, not about permission to use the directory */
+    if (gs_outplace_find(&p, final_path, NULL, true, NULL) != GS_OK) return 0;
+    char *there = gs_path_existing(p.parent);
+    if (statvfs(there, &fs) == 0) bytes = (uint64_t)(geteuid() == 0 ? fs.f_bfree : fs.f_bavail) * (uint64_t)fs.f_frsize;
+    gs_free(there);
+    gs_outplace_release(&p);
+    return bytes;
+}
+
+static long read_pid(int fd)
+{
+    char text[32];
+    const ssize_t n = pread(fd, text, sizeof text - 1, 0);
+    text[n > 0 ? n : 0] = '\0';
+    return strtol(text, NULL, 10);
+}
+
+/* 0 = locked, EWOULDBLOCK = another run has it. Where flock does not work, the pid in the file decides. */
+static int try_lock(int fd)
+{
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) return 0;
+    if (errno != ENOSYS && errno != EOPNOTSUPP && errno != ENOLCK && errno != EINVAL) return errno;
+    const long pid = read_pid(fd);
+    return pid > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM) ? EWOULDBLOCK : 0;
+}
+
+/* Is the file that was locked still the one under that name? A run that ended meanwhile may have removed it. */
+static bool is_current(int fd, const char *path)
+{
+    struct stat held, named;
+    return fstat(fd, &held) == 0 && lstat(path, &named) == 0 && held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+}
+
+static gs_status make_base(const char *base, gs_error *err)
+{
+    struct stat st;
+    if (mkdir(base, 0700) == 0) return GS_OK;
+    if (errno != EEXIST) return gs_io_fail(err, errno, "create the work folder", base);
+    if (lstat(base, &st) == 0 && !S_ISDIR(st.st_mode))
+        return gs_fail(err, GS_ERR_IO, "%s is in the way of the work folder: remove it", base);
+    return GS_OK;
+}
+
+static gs_status take_lock(gs_outdir *o, gs_error *err)
+{
+    char *path = gs_path_join(o->base_path, "lock");
+    gs_status status = GS_ERR_IO;
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        status = make_base(o->base_path, err);
+        if (status != GS_OK) break;
+        const int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (fd < 0 && errno == ENOENT && i + 1 < LOCK_TRIES) continue; /* a run that ended took the folder away */
+        if (fd < 0) {
+            status = gs_io_fail(err, errno, "create", path);
+            break;
+        }
+        const int code = try_lock(fd);
+        if (code == 0 && is_current(fd, path)) {
+            o->lock_fd = fd;
+            break;
+        }
+        status = code == EWOULDBLOCK
+                     ? gs_fail(err, GS_ERR_IO, "another run (process %ld) is writing %s: wait for it or choose another directory",
+                               read_pid(fd), o->final_path)
+                     : gs_io_fail(err, code != 0 ? code : EBUSY, "lock", path);
+        close(fd);
+        if (code != 0) break;
+    }
+    gs_free(path);
+    return status;
+}
+
+static gs_status write_pid(const gs_outdir *o, gs_error *err)
+{
+    char text[32];
+    const int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    if (ftruncate(o->lock_fd, 0) != 0) return gs_io_fail(err, errno, "write the lock in", o->base_path);
+    return gs_pwrite_all(o->lock_fd, 0, text, (size_t)n, o->base_path, err);
+}
+
+/* The lock is held. *recovered: the output of an earlier run, set aside by a commit that died, is back in its place. */
+static gs_status clean_base(const gs_outdir *o, bool *recovered, gs_error *err)
+{
+    char *old = gs_path_join(o->base_path, "old");
+    struct stat st;
+    gs_status status = GS_OK;
+    *recovered = lstat(old, &st) == 0 && S_ISDIR(st.st_mode) && lstat(o->final_path, &st) != 0;
+    if (*recovered && rename(old, o->final_path) != 0) status = gs_io_fail(err, errno, "put back", o->final_path);
+    gs_free(old);
+    GS_TRY(status);
+    return gs_tree_empty(o->base_path, "lock", err);
+}
+
+/* Remove the directories that begin made, innermost first, as long as nothing else was put into them. */
+static void remove_parents(const gs_outdir *o)
+{
+    if (o->made_parent == NULL) return;
+    char *at = gs_strdup(o->base_path);
+    const size_t least = strlen(o->made_parent);
+    for (char *slash; (slash = strrchr(at, '/')) != NULL && slash > at;) {
+        *slash = '\0';
+        if (strlen(at) < least || rmdir(at) != 0) break;
+    }
+    gs_free(at);
+}
+
+/* The lock file goes last but one: as long as the folder can be found with content, it can be found locked. */
+static gs_status drop_base(gs_outdir *o, gs_error *err)
+{
+    const gs_status status = gs_tree_empty(o->base_path, "lock", err);
+    if (status == GS_OK) {
+        char *lock = gs_path_join(o->base_path, "lock");
+        unlink(lock);
+        gs_free(lock);
+        rmdir(o->base_path);
+    }
+    close(o->lock_fd);
+    o->lock_fd = -1;
+    o->active = false;
+    return status;
+}
+
+static void release(gs_outdir *o)
+{
+    gs_free(o->final_path);
+    gs_free(o->work_path);
+    gs_free(o->base_path);
+    gs_free(o->made_parent);
+    *o = (gs_outdir){.lock_fd = -1};
+}
+
+static gs_status prepare(gs_outdir *o, const char *parent, bool *again, gs_error *err)
+{
+    *again = false;
+    if (o->made_parent == NULL) GS_TRY(gs_dir_make_all(parent, &o->made_parent, err));
+    GS_TRY(take_lock(o, err));
+    o->active = true;
+    GS_TRY(write_pid(o, err));
+    GS_TRY(clean_base(o, again, err));
+    if (*again) return GS_OK;
+    if (mkdir(o->work_path, 0700) != 0) return gs_io_fail(err, errno, "create the work folder", o->work_path);
+    return GS_OK;
+}
+
+gs_status gs_outdir_begin(gs_outdir *o, const char *final_path, const char *model_dir, bool overwrite, gs_error *err)
+{
+    *o = (gs_outdir){.lock_fd = -1};
+    gs_outplace p;
+    GS_TRY(gs_outplace_find(&p, final_path, model_dir, overwrite, err));
+    o->final_path = gs_strdup(p.final);
+    o->base_path = gs_strdup(p.work);
+    o->work_path = gs_path_join(p.work, "new");
+    o->replaces = p.replaces;
+    bool again = false;
+    gs_status status = prepare(o, p.parent, &again, err);
+    gs_outplace_release(&p);
+    if (status == GS_OK && !again) return GS_OK;
+    if (!o->active) {
+        rmdir(o->base_path); /* only when it is empty: not that of a living run */
+        remove_parents(o);
+    }
+    gs_outdir_abort(o);
+    /* A recovered output changes what the place looks like: judge it anew. It cannot be recovered twice. */
+    return status == GS_OK ? gs_outdir_begin(o, final_path, model_dir, overwrite, err) : status;
+}
+
+static int exchange(const char *a, const char *b)
+{
+#ifdef RENAME_EXCHANGE
+    return renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) == 0 ? 0 : errno;
+#else
+    (void)a, (void)b;
+    return ENOSYS;
+#endif
+}
+
+static gs_status replace_in_two_steps(const gs_outdir *o, gs_error *err)
+{
+    char *old = gs_path_join(o->base_path, "old");
+    gs_status status = GS_OK;
+    if (rename(o->final_path, old) != 0) {
+        status = gs_io_fail(err, errno, "move away the old", o->final_path);
+    } else if (rename(o->work_path, o->final_path) != 0) {
+        status = gs_io_fail(err, errno, "move the output to", o->final_path);
+        (void)rename(old, o->final_path); /* if this fails too, the next run puts it back */
+    }
+    gs_free(old);
+    return status;
+}
+
+static gs_status put_in_place(const gs_outdir *o, gs_error *err)
+{
+    if (o->replaces && gs_path_exists(o->final_path)) {
+        const int code = o->two_steps ? ENOSYS : exchange(o->work_path, o->final_path);
+        if (code == 0) return GS_OK;
+        if (code == ENOSYS || code == EINVAL || code == EOPNOTSUPP) return replace_in_two_steps(o, err);
+        return gs_io_fail(err, code, "replace", o->final_path);
+    }
+    /* rename() replaces an empty directory and nothing else: what another program put there meanwhile is safe. */
+    if (rename(o->work_path, o->final_path) == 0) return GS_OK;
+    if (errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR)
+        return gs_fail(err, GS_ERR_IO, "%s was filled by another program during the run: choose another directory", o->final_path);
+    return gs_io_fail(err, errno, "move the output to", o->final_path);
+}
+
+static gs_status sync_parent(const gs_outdir *o, gs_error *err)
+{
+    char *parent = gs_strdup(o->final_path);
+    char *slash = strrchr(parent, '/');
+    slash[slash == parent ? 1 : 0] = '\0';
+    const gs_status status = gs_dir_sync(parent, err);
+    gs_free(parent);
+    return status;
+}
+
+gs_status gs_outdir_commit(gs_outdir *o, gs_error *err)
+{
+    if (!o->active) return gs_fail(err, GS_ERR_IO, "the output directory was not begun");
+    if (chmod(o->work_path, 0750) != 0) return gs_io_fail(err, errno, "set the permissions of", o->work_path);
+    GS_TRY(gs_tree_sync(o->work_path, err));
+    GS_TRY(put_in_place(o, err));
+    const gs_status status = sync_parent(o, err);
+    /* The output is in place and complete. An old one that cannot be removed now is removed by the next run. */
+    (void)!drop_base(o, NULL);
+    return status;
+}
+
+void gs_outdir_abort(gs_outdir *o)
+{
+    if (o->active) {
+        (void)!drop_base(o, NULL);
+        remove_parents(o);
+    }
+    release(o);
+}
