@@ -83,8 +83,8 @@ static gs_status qkv(const pass *p)
     const int64_t width = gs_config_qkv_width(p->config), hidden = p->config->hidden, rows = p->chunk->rows;
     norm(p, GS_NORM_INPUT);
     GS_TRY(tap_input(p, GS_QKV, p->s.normed));
-    for (int64_t row = 0; row < rows; row += GS_TILE_ROWS)
-        GS_TRY(linear(p, GS_QKV, row, at_most(rows - row, GS_TILE_ROWS), p->s.normed + row * hidden,
+    for (int64_t row = 0; row < rows; row += GS_LINEAR_ROWS)
+        GS_TRY(linear(p, GS_QKV, row, at_most(rows - row, GS_LINEAR_ROWS), p->s.normed + row * hidden,
                       p->s.qkv + row * width));
     return p->taps && p->taps->qkv_output ? p->taps->qkv_output(p->taps->ctx, p->chunk, p->s.qkv, p->err) : GS_OK;
 }
@@ -115,8 +115,8 @@ static gs_status attention(const pass *p)
 static gs_status dense(const pass *p)
 {
     const int64_t attended = gs_config_attention_width(p->config), hidden = p->config->hidden, rows = p->chunk->rows;
-    for (int64_t row = 0; row < rows; row += GS_TILE_ROWS) {
-        const int64_t n = at_most(rows - row, GS_TILE_ROWS);
+    for (int64_t row = 0; row < rows; row += GS_LINEAR_ROWS) {
+        const int64_t n = at_most(rows - row, GS_LINEAR_ROWS);
         GS_TRY(linear(p, GS_DENSE, row, n, p->s.context + row * attended, p->s.y));
         gs_add(p->c, n * hidden, p->h + row * hidden, p->s.y);
     }
@@ -143,20 +143,20 @@ static gs_status mlp_down(const pass *p, int64_t row, int64_t n, const float *ga
 static gs_status mlp_whole(const pass *p, bool stop_at_input)
 {
     const int64_t rows = p->chunk->rows, ffn = p->config->ffn;
-    for (int64_t row = 0; row < rows; row += GS_TILE_ROWS)
-        GS_TRY(mlp_up(p, row, at_most(rows - row, GS_TILE_ROWS), p->s.gated + row * ffn));
+    for (int64_t row = 0; row < rows; row += GS_LINEAR_ROWS)
+        GS_TRY(mlp_up(p, row, at_most(rows - row, GS_LINEAR_ROWS), p->s.gated + row * ffn));
     GS_TRY(tap_input(p, GS_4H, p->s.gated));
     if (stop_at_input) return GS_OK;
-    for (int64_t row = 0; row < rows; row += GS_TILE_ROWS)
-        GS_TRY(mlp_down(p, row, at_most(rows - row, GS_TILE_ROWS), p->s.gated + row * ffn));
+    for (int64_t row = 0; row < rows; row += GS_LINEAR_ROWS)
+        GS_TRY(mlp_down(p, row, at_most(rows - row, GS_LINEAR_ROWS), p->s.gated + row * ffn));
     return GS_OK;
 }
 
 static gs_status mlp_tiled(const pass *p)
 {
     const int64_t rows = p->chunk->rows;
-    for (int64_t row = 0; row < rows; row += GS_TILE_ROWS) {
-        const int64_t n = at_most(rows - row, GS_TILE_ROWS);
+    for (int64_t row = 0; row < rows; row += GS_LINEAR_ROWS) {
+        const int64_t n = at_most(rows - row, GS_LINEAR_ROWS);
         GS_TRY(mlp_up(p, row, n, p->s.gated));
         GS_TRY(mlp_down(p, row, n, p->s.gated));
     }
@@ -170,14 +170,15 @@ static gs_status check_finite(const pass *p, int block_index)
     bool finite;
     gs_minmax(p->c, n, p->h, &least, &greatest, &finite);
     if (finite) return GS_OK;
+    /* Inside a sample a bad value may reach earlier rows too (0 · NaN behind the causal mask), so only the sample is named. */
     int64_t at = 0, sample = p->chunk->first;
     while (at < n - 1 && isfinite(p->h[at])) at++;
     const int64_t row = p->chunk->row0 + at / hidden;
     while (sample < p->chunk->first + p->chunk->count - 1 && p->chunk->start[sample + 1] <= row) sample++;
     return gs_fail(p->err, GS_ERR_NUMERIC,
-                   "block %d: the hidden state becomes NaN or infinite (sample %lld, token %lld, channel %lld); the "
-                   "weights of this block are damaged, or the model overflows float32",
-                   block_index, (long long)sample, (long long)(row - p->chunk->start[sample]), (long long)(at % hidden));
+                   "block %d: the hidden state becomes NaN or infinite in sample %lld; the weights of this block are "
+                   "damaged, or the model overflows float32",
+                   block_index, (long long)sample);
 }
 
 static gs_status run(const pass *p, gs_until until)
@@ -201,7 +202,7 @@ gs_status gs_block_forward(gs_compute *c, const gs_block *b, int block_index, co
     const pass p = {.c = c, .b = b, .config = b->config, .rope = rope, .chunk = chunk, .taps = taps, .h = h, .err = err,
                     .s = gs_scratch_cut(s->buf.data, b->config, s->rows, s->whole_4h)};
     if (chunk->rows == 0) return GS_OK;
-    if (chunk->rows > s->rows || (wanted(&p, GS_4H) && !s->whole_4h && chunk->rows > GS_TILE_ROWS))
+    if (chunk->rows > s->rows || (wanted(&p, GS_4H) && !s->whole_4h && chunk->rows > GS_LINEAR_ROWS))
         return gs_fail(err, GS_ERR_MEMORY, "block %d: scratch for %lld rows is too small for a chunk of %lld rows",
                        block_index, (long long)s->rows, (long long)chunk->rows);
     GS_TRY(run(&p, until));

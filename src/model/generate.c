@@ -168,7 +168,7 @@ static gs_status prepare(gs_generator *g, int64_t positions, gs_error *err)
     GS_TRY(gs_rope_init(&g->rope, positions, c->rotary, c->rope_base, err));
     GS_TRY(gs_buf_alloc(&g->cache, bytes, "keys and values of all positions", err));
     GS_TRY(gs_buf_alloc(&g->h, h, "hidden states of the text", err));
-    GS_TRY(gs_scratch_init(&g->scratch, c, positions < GS_TILE_ROWS ? positions : GS_TILE_ROWS, false, err));
+    GS_TRY(gs_scratch_init(&g->scratch, c, positions < GS_LINEAR_ROWS ? positions : GS_LINEAR_ROWS, false, err));
     GS_TRY(decide(g, err));
     g->capacity = positions;
     return GS_OK;
@@ -196,8 +196,8 @@ static gs_status feed(gs_generator *g, const int32_t *ids, int64_t n, int64_t po
         const gs_block *b;
         float *const cache = (float *)g->cache.data + i * g->capacity * kv;
         GS_TRY(get_block(g, i, &b, err));
-        for (int64_t row = 0; row < n; row += GS_TILE_ROWS) {
-            const int64_t rows = n - row < GS_TILE_ROWS ? n - row : GS_TILE_ROWS;
+        for (int64_t row = 0; row < n; row += GS_LINEAR_ROWS) {
+            const int64_t rows = n - row < GS_LINEAR_ROWS ? n - row : GS_LINEAR_ROWS;
             GS_TRY(gs_block_step(g->c, b, (int)i, &g->rope, rows, pos0 + row, h + row * c->hidden, cache, &g->scratch, err));
         }
     }

@@ -16,7 +16,7 @@ static size_t part(size_t *at, int64_t rows, int64_t cols)
 
 gs_scratch_parts gs_scratch_cut(void *base, const gs_config *c, int64_t rows, bool whole_4h)
 {
-    const int64_t tile = rows < GS_TILE_ROWS ? rows : GS_TILE_ROWS;
+    const int64_t tile = rows < GS_LINEAR_ROWS ? rows : GS_LINEAR_ROWS;
     size_t at = 0;
     const size_t normed = part(&at, rows, c->hidden);
     const size_t y = part(&at, tile, c->hidden);

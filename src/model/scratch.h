@@ -6,9 +6,9 @@
 #include "model/forward.h"
 
 /* Rows of one call of a linear, and so of every wide intermediate. */
-#define GS_TILE_ROWS GS_CHUNK_ROWS
+#define GS_LINEAR_ROWS GS_CHUNK_ROWS
 
-/* Shapes for a scratch of `rows` rows with tiles of t = min(rows, GS_TILE_ROWS). The attention part (qkv, context) is dead
+/* Shapes for a scratch of `rows` rows with tiles of t = min(rows, GS_LINEAR_ROWS). The attention part (qkv, context) is dead
  * when the MLP part (wide, gated) begins: they share their place. */
 typedef struct gs_scratch_parts {
     float *normed;  /* [rows, hidden] */

@@ -144,10 +144,11 @@ static inline void dir_put(const char *dir, const char *name, const void *data, 
     assert_int_equal(fclose(f), 0);
 }
 
-static inline char *file_text(const char *path, size_t *n)
+__attribute__((unused, noinline)) static char *file_text(const char *path, size_t *n)
 {
-    char *text;
-    OK(gs_file_read_all(path, 64u << 20, &text, n, ERR));
+    char *text = NULL;
+    const gs_status status = gs_file_read_all(path, 1u << 30, &text, n, ERR);
+    if (status != GS_OK) fail_msg("%s", test_error.text);
     return text;
 }
 
