@@ -73,6 +73,11 @@ static void add_help_row(gs_str *out, const gs_option *o)
     gs_str_release(&text);
 }
 
+void gs_options_help_rows(gs_str *out, const gs_option *rows, int count)
+{
+    for (int i = 0; i < count; i++) add_help_row(out, &rows[i]);
+}
+
 void gs_options_help(gs_str *out, const char *program)
 {
     gs_str_printf(out,
@@ -91,7 +96,7 @@ void gs_options_help(gs_str *out, const char *program)
         {"quiet", GS_OPT_FLAG, 0, NULL, NULL, "only warnings and errors", "", true},
         {"help", GS_OPT_FLAG, 0, NULL, NULL, "show this text", "", true},
     };
-    for (size_t i = 0; i < sizeof common / sizeof common[0]; i++) add_help_row(out, &common[i]);
+    gs_options_help_rows(out, common, (int)(sizeof common / sizeof common[0]));
     gs_str_adds(out, "\nExit codes: 0 done, 2 usage, 3 input/output, 4 bad file, 5 not supported, 6 NaN or Inf, 7 memory,\n"
                      "8 interrupted.\n");
 }
@@ -142,9 +147,9 @@ void gs_options_markdown(gs_str *out)
                      "errors).\n");
 }
 
-/* Text for roff: backslashes and leading dots are not commands. */
-static void add_roff(gs_str *out, const char *text)
+void gs_roff_text(gs_str *out, const char *text)
 {
+    if (*text == '.' || *text == '\'') gs_str_adds(out, "\\&"); /* would be a command at the start of a line */
     for (const char *p = text; *p != '\0'; p++) {
         if (*p == '\\')
             gs_str_adds(out, "\\e");
@@ -157,33 +162,42 @@ static void add_roff(gs_str *out, const char *text)
     }
 }
 
+static void add_roff_row(gs_str *out, const gs_option *o)
+{
+    gs_str argument;
+    gs_str_init(&argument);
+    add_argument(&argument, o);
+    gs_str_adds(out, ".TP\n.B \\-\\-");
+    gs_roff_text(out, o->name);
+    if (argument.len > 0) {
+        gs_str_adds(out, " \\fR");
+        gs_roff_text(out, argument.data);
+    }
+    gs_str_release(&argument);
+    gs_str_addc(out, '\n');
+    gs_str_addc(out, (char)toupper((unsigned char)o->help[0]));
+    gs_roff_text(out, o->help + 1);
+    if (o->default_text != NULL && o->default_text[0] != '\0') {
+        gs_str_adds(out, " (default ");
+        gs_roff_text(out, o->default_text);
+        gs_str_addc(out, ')');
+    }
+    gs_str_adds(out, ".\n");
+    if (o->doc[0] == '\0') return;
+    gs_roff_text(out, o->doc);
+    gs_str_addc(out, '\n');
+}
+
+void gs_options_roff_rows(gs_str *out, const gs_option *rows, int count)
+{
+    for (int i = 0; i < count; i++) add_roff_row(out, &rows[i]);
+}
+
 void gs_options_roff(gs_str *out)
 {
     for (int i = 0; i < gs_option_count; i++) {
-        const gs_option *o = &gs_options[i];
-        if (i > 0 && o->ours && !gs_options[i - 1].ours) gs_str_adds(out, ".SS Only in this program\n");
-        gs_str_adds(out, ".TP\n.B \\-\\-");
-        add_roff(out, o->name);
-        gs_str argument;
-        gs_str_init(&argument);
-        add_argument(&argument, o);
-        if (argument.len > 0) {
-            gs_str_adds(out, " \\fR");
-            add_roff(out, argument.data);
-        }
-        gs_str_release(&argument);
-        gs_str_addc(out, '\n');
-        gs_str_addc(out, (char)toupper((unsigned char)o->help[0]));
-        add_roff(out, o->help + 1);
-        if (o->default_text != NULL && o->default_text[0] != '\0') {
-            gs_str_adds(out, " (default ");
-            add_roff(out, o->default_text);
-            gs_str_addc(out, ')');
-        }
-        gs_str_addc(out, '.');
-        if (o->doc[0] != '\0') gs_str_addc(out, '\n');
-        add_roff(out, o->doc);
-        gs_str_addc(out, '\n');
+        if (i > 0 && gs_options[i].ours && !gs_options[i - 1].ours) gs_str_adds(out, ".SS Only in this program\n");
+        add_roff_row(out, &gs_options[i]);
     }
 }
 

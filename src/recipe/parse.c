@@ -10,8 +10,7 @@
 #include "recipe/value.h"
 
 typedef struct parser {
-    gs_recipe *r;
-    gs_arena *arena;
+    gs_option_parse *q;
     int argc;
     char **argv;
     int at;        /* next word */
@@ -39,12 +38,12 @@ static bool name_begins(const char *name, const char *word, size_t n)
 }
 
 /* A prefix of exactly one of the script's parameters is that parameter, whatever we have added to the table since. */
-static void match_prefix(match *m, const char *word, size_t n)
+static void match_prefix(const gs_option_parse *q, match *m, const char *word, size_t n)
 {
     int theirs = 0, ours = 0;
     const gs_option *their = NULL, *our = NULL;
-    for (int i = 0; i < gs_option_count; i++) {
-        const gs_option *o = &gs_options[i];
+    for (int i = 0; i < q->count; i++) {
+        const gs_option *o = &q->rows[i];
         if (!name_begins(o->name, word, n)) continue;
         if (o->ours) {
             ours++;
@@ -68,7 +67,7 @@ static void match_prefix(match *m, const char *word, size_t n)
     }
 }
 
-static match match_word(const char *word)
+static match match_word(const gs_option_parse *q, const char *word)
 {
     match m = {MATCH_NONE, false, NULL, NULL};
     if (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0) {
@@ -81,14 +80,14 @@ static match match_word(const char *word)
     const char *equals = strchr(word, '=');
     const size_t n = equals != NULL ? (size_t)(equals - word) : strlen(word);
     m.value = equals != NULL ? equals + 1 : NULL;
-    for (int i = 0; i < gs_option_count; i++) {
-        if (strlen(gs_options[i].name) != n || !name_begins(gs_options[i].name, word, n)) continue;
+    for (int i = 0; i < q->count; i++) {
+        if (strlen(q->rows[i].name) != n || !name_begins(q->rows[i].name, word, n)) continue;
         m.kind = MATCH_OPTION;
         m.exact = true;
-        m.option = &gs_options[i];
+        m.option = &q->rows[i];
         return m;
     }
-    if (n > 0) match_prefix(&m, word, n);
+    if (n > 0) match_prefix(q, &m, word, n);
     return m;
 }
 
@@ -109,7 +108,7 @@ static bool is_value(const parser *p, int i)
     if (i >= p->argc || i == p->dashes) return false;
     const char *word = p->argv[i];
     if (i > p->dashes || word[0] != '-' || word[1] == '\0') return true;
-    if (match_word(word).kind != MATCH_NONE) return false;
+    if (match_word(p->q, word).kind != MATCH_NONE) return false;
     return is_negative_number(word) || strchr(word, ' ') != NULL;
 }
 
@@ -126,13 +125,13 @@ static gs_status take_list(parser *p, const gs_option *o, const char *value)
         for (int i = p->at; i < p->argc && (i == p->dashes || is_value(p, i)); i++) count += i != p->dashes;
     if (value == NULL && count == 0)
         return gs_fail(p->err, GS_ERR_USAGE, "argument --%s: expected at least one argument", o->name);
-    const char **list = gs_arena_alloc(p->arena, sizeof *list * ((size_t)count + 2));
+    const char **list = gs_arena_alloc(p->q->arena, sizeof *list * ((size_t)count + 2));
     if (value != NULL) list[0] = value;
     for (int i = 0; i < count; i++) {
         skip_dashes(p);
         list[i] = p->argv[p->at++];
     }
-    *(const char *const **)gs_option_field(p->r, o) = list;
+    *(const char *const **)((char *)p->q->object + o->field) = list;
     return GS_OK;
 }
 
@@ -146,7 +145,7 @@ static gs_status take_flag(parser *p, const gs_option *o, const char *value)
         const char *next = p->argv[p->at];
         if (strcmp(next, "True") == 0 || strcmp(next, "False") == 0) value = p->argv[p->at++];
     }
-    return gs_option_set(p->r, o, value != NULL ? value : "True", p->err);
+    return gs_option_set(p->q->object, o, value != NULL ? value : "True", p->err);
 }
 
 static gs_status take_option(parser *p, const match *m)
@@ -164,9 +163,9 @@ static gs_status take_option(parser *p, const match *m)
             if (!is_value(p, p->at)) return gs_fail(p->err, GS_ERR_USAGE, "argument --%s: expected one argument", o->name);
             value = p->argv[p->at++];
         }
-        GS_TRY(gs_option_set(p->r, o, value, p->err));
+        GS_TRY(gs_option_set(p->q->object, o, value, p->err));
     }
-    p->r->given |= (uint64_t)1 << (o - gs_options);
+    if (p->q->given != NULL) *p->q->given |= (uint64_t)1 << (o - p->q->rows);
     return GS_OK;
 }
 
@@ -176,8 +175,8 @@ static gs_status ambiguous(parser *p, const char *word)
     gs_str_init(&list);
     const char *equals = strchr(word, '=');
     const size_t n = equals != NULL ? (size_t)(equals - word) : strlen(word);
-    for (int i = 0; i < gs_option_count; i++)
-        if (name_begins(gs_options[i].name, word + 2, n - 2)) gs_str_printf(&list, "%s--%s", list.len > 0 ? ", " : "", gs_options[i].name);
+    for (int i = 0; i < p->q->count; i++)
+        if (name_begins(p->q->rows[i].name, word + 2, n - 2)) gs_str_printf(&list, "%s--%s", list.len > 0 ? ", " : "", p->q->rows[i].name);
     gs_fail(p->err, GS_ERR_USAGE, "ambiguous option: %.*s could match %s", (int)n, word, list.data);
     gs_str_release(&list);
     return GS_ERR_USAGE;
@@ -211,11 +210,11 @@ static gs_status unrecognized(parser *p)
     if (word != NULL && strncmp(word, "--", 2) == 0) {
         const size_t n = strcspn(word + 2, "=");
         int best = n > 4 ? 3 : 2;
-        for (int i = 0; i < gs_option_count; i++) {
-            const int d = distance(word + 2, n, gs_options[i].name);
+        for (int i = 0; i < p->q->count; i++) {
+            const int d = distance(word + 2, n, p->q->rows[i].name);
             if (d >= best) continue;
             best = d;
-            close = gs_options[i].name;
+            close = p->q->rows[i].name;
         }
     }
     if (close != NULL) return gs_fail(p->err, GS_ERR_USAGE, "unrecognized arguments: %s (did you mean --%s?)", p->unknown.data, close);
@@ -225,11 +224,15 @@ static gs_status unrecognized(parser *p)
 static void leave_word(parser *p)
 {
     const char *word = p->argv[p->at++];
+    if (p->q->n_words < p->q->max_words && (word[0] != '-' || word[1] == '\0' || p->at - 1 > p->dashes)) {
+        p->q->words[p->q->n_words++] = word;
+        return;
+    }
     if (p->first_unknown == NULL) p->first_unknown = word;
     gs_str_printf(&p->unknown, "%s%s", p->unknown.len > 0 ? " " : "", word);
 }
 
-static gs_status parse_words(parser *p, gs_extra_option_fn extra, void *ctx, bool *help)
+static gs_status parse_words(parser *p)
 {
     while (p->at < p->argc) {
         const char *word = p->argv[p->at];
@@ -241,15 +244,15 @@ static gs_status parse_words(parser *p, gs_extra_option_fn extra, void *ctx, boo
             leave_word(p);
             continue;
         }
-        const match m = match_word(word);
-        if (!m.exact && extra != NULL) {
-            const int taken = extra(ctx, p->argc, p->argv, p->at, p->err);
+        const match m = match_word(p->q, word);
+        if (!m.exact && p->q->extra != NULL) {
+            const int taken = p->q->extra(p->q->ctx, p->argc, p->argv, p->at, p->err);
             if (taken < 0) return p->err != NULL ? p->err->status : GS_ERR_USAGE;
             p->at += taken;
             if (taken > 0) continue;
         }
         switch (m.kind) {
-        case MATCH_HELP: *help = true; return GS_OK;
+        case MATCH_HELP: p->q->help = true; return GS_OK;
         case MATCH_MANY: return ambiguous(p, word);
         case MATCH_OPTION: GS_TRY(take_option(p, &m)); break;
         case MATCH_NONE: leave_word(p); break;
@@ -258,16 +261,26 @@ static gs_status parse_words(parser *p, gs_extra_option_fn extra, void *ctx, boo
     return p->unknown.len > 0 ? unrecognized(p) : GS_OK;
 }
 
-gs_status gs_options_parse(gs_recipe *r, gs_arena *arena, int argc, char **argv, gs_extra_option_fn extra, void *ctx,
-                           bool *help, gs_error *err)
+gs_status gs_options_parse_rows(gs_option_parse *request, int argc, char **argv, gs_error *err)
 {
     gs_error scratch;
-    parser p = {.r = r, .arena = arena, .argc = argc, .argv = argv, .at = 1, .dashes = argc, .err = err != NULL ? err : &scratch};
+    parser p = {.q = request, .argc = argc, .argv = argv, .at = 1, .dashes = argc, .err = err != NULL ? err : &scratch};
     for (int i = 1; i < argc && p.dashes == argc; i++)
         if (strcmp(argv[i], "--") == 0) p.dashes = i;
     gs_str_init(&p.unknown);
-    *help = false;
-    const gs_status status = parse_words(&p, extra, ctx, help);
+    request->help = false;
+    request->n_words = 0;
+    const gs_status status = parse_words(&p);
     gs_str_release(&p.unknown);
+    return status;
+}
+
+gs_status gs_options_parse(gs_recipe *r, gs_arena *arena, int argc, char **argv, gs_extra_option_fn extra, void *ctx,
+                           bool *help, gs_error *err)
+{
+    gs_option_parse request = {.rows = gs_options, .count = gs_option_count, .object = r, .given = &r->given, .arena = arena,
+                               .extra = extra, .ctx = ctx};
+    const gs_status status = gs_options_parse_rows(&request, argc, argv, err);
+    *help = request.help;
     return status;
 }

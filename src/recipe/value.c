@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void *gs_option_field(gs_recipe *r, const gs_option *o) { return (char *)r + o->field; }
+static void *field_of(void *object, const gs_option *o) { return (char *)object + o->field; }
 
 const char *gs_python_repr(const char *s, char *buf, size_t bytes)
 {
@@ -143,7 +143,7 @@ static gs_status check_choice(const gs_option *o, const char *plain, const char 
     return GS_ERR_USAGE;
 }
 
-static gs_status set_int(gs_recipe *r, const gs_option *o, const char *word, gs_error *err)
+static gs_status set_int(void *object, const gs_option *o, const char *word, gs_error *err)
 {
     const bool wide = o->kind == GS_OPT_INT64;
     int64_t v = 0;
@@ -152,25 +152,25 @@ static gs_status set_int(gs_recipe *r, const gs_option *o, const char *word, gs_
     snprintf(text, sizeof text, "%lld", (long long)v);
     GS_TRY(check_choice(o, text, text, err));
     if (wide)
-        *(int64_t *)gs_option_field(r, o) = v;
+        *(int64_t *)field_of(object, o) = v;
     else
-        *(int *)gs_option_field(r, o) = (int)v;
+        *(int *)field_of(object, o) = (int)v;
     return GS_OK;
 }
 
-gs_status gs_option_set(gs_recipe *r, const gs_option *o, const char *word, gs_error *err)
+gs_status gs_option_set(void *object, const gs_option *o, const char *word, gs_error *err)
 {
     char quoted[200];
     switch (o->kind) {
     case GS_OPT_STRING:
         GS_TRY(check_choice(o, word, gs_python_repr(word, quoted, sizeof quoted), err));
-        *(const char **)gs_option_field(r, o) = word;
+        *(const char **)field_of(object, o) = word;
         return GS_OK;
     case GS_OPT_INT:
-    case GS_OPT_INT64: return set_int(r, o, word, err);
-    case GS_OPT_DOUBLE: return read_double(o, word, gs_option_field(r, o), err);
+    case GS_OPT_INT64: return set_int(object, o, word, err);
+    case GS_OPT_DOUBLE: return read_double(o, word, field_of(object, o), err);
     case GS_OPT_BOOL:
-    case GS_OPT_FLAG: return read_bool(o, word, gs_option_field(r, o), err);
+    case GS_OPT_FLAG: return read_bool(o, word, field_of(object, o), err);
     case GS_OPT_STRINGS: break;
     }
     return gs_fail(err, GS_ERR_USAGE, "argument --%s: is a list", o->name);
