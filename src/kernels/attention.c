@@ -1,0 +1,169 @@
+/* Causal attention in blocks of 64 keys with a running maximum and sum, so that no row of scores is ever stored whole
+ * (Milakov and Gimelshein, Online normalizer calculation for softmax, 2018; Dao et al., FlashAttention, 2022). Scores and
+ * weighted sums are small packed products. A task is a run of queries times the query heads that share a key group, so packed
+ * keys and values serve many rows.
+ *
+ * What one row computes is fixed: blocks of keys start at multiples of 64, whatever the call or the task; inside a block scores
+ * are fused chains in rising component, the weighted sum is a fused chain in rising key; keys a row may not see have weight 0 and
+ * change nothing. SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "kernels/elem.h"
+#include "kernels/table.h"
+
+enum { MOST_ROWS = 96, KEYS = GS_GROUP_COLS };
+
+typedef struct attention_job {
+    const gs_kernels *kernels;
+    gs_pool *pool;
+    int64_t q_rows, pos0, q_stride, kv_stride, out_stride, d, d_even;
+    int64_t group_heads, task_heads, task_queries; /* heads of a group; of a task; queries of a task */
+    int64_t head_tasks, query_tasks;               /* tasks per group: head runs, query runs */
+    float scale;
+    const float *q, *k, *v;
+    float *out;
+} attention_job;
+
+/* One worker's scratch. Row r of a task is query r / heads, head r % heads. */
+typedef struct work_area {
+    float *q;      /* packed queries */
+    float *keys;   /* packed keys of one block */
+    float *values; /* packed values of one block: panels of 16 components, [keys][16] each */
+    float *scores; /* [rows, 64] */
+    float *packed; /* scores as packed rows */
+    float *sums;   /* [rows, d] */
+    float *max, *total;
+} work_area;
+
+typedef struct attention_task {
+    int64_t head, heads, query, queries, group, rows;
+} attention_task;
+
+static int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+static size_t lay_out(work_area *w, float *base, int64_t d)
+{
+    const int64_t d_even = (d + 1) / 2 * 2, d_wide = ceil_div(d, GS_PANEL_COLS) * GS_PANEL_COLS;
+    const int64_t sizes[] = {MOST_ROWS * d_even, KEYS * d_even,    KEYS * d_wide, MOST_ROWS * KEYS,
+                             MOST_ROWS * KEYS,   MOST_ROWS * d, MOST_ROWS,     MOST_ROWS};
+    float **const parts[] = {&w->q, &w->keys, &w->values, &w->scores, &w->packed, &w->sums, &w->max, &w->total};
+    int64_t at = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        if (base) *parts[i] = base + at;
+        at += ceil_div(sizes[i], 16) * 16;
+    }
+    return (size_t)at * sizeof(float);
+}
+
+size_t gs_attention_scratch_bytes(int64_t d)
+{
+    work_area unused;
+    return lay_out(&unused, NULL, d);
+}
+
+static attention_task find_task(const attention_job *j, int64_t task)
+{
+    const int64_t query_task = task % j->query_tasks, rest = task / j->query_tasks;
+    const int64_t group = rest / j->head_tasks, first = rest % j->head_tasks * j->task_heads;
+    attention_task t = {.group = group, .head = group * j->group_heads + first};
+    t.heads = min_i64(j->task_heads, j->group_heads - first);
+    t.query = (j->query_tasks - 1 - query_task) * j->task_queries; /* the long ones first */
+    t.queries = min_i64(j->task_queries, j->q_rows - t.query);
+    t.rows = t.heads * t.queries;
+    return t;
+}
+
+static void start_rows(const attention_job *j, const attention_task *t, const work_area *w)
+{
+    for (int64_t r = 0; r < t->rows; r++) {
+        const float *from = j->q + (t->query + r / t->heads) * j->q_stride + (t->head + r % t->heads) * j->d;
+        memcpy(w->sums + r * j->d, from, (size_t)j->d * sizeof *from);
+        w->max[r] = -INFINITY;
+        w->total[r] = 0.0f;
+    }
+    j->kernels->pack_a_f32(w->q, w->sums, j->d, t->rows, j->d, j->d_even);
+    memset(w->sums, 0, (size_t)(t->rows * j->d) * sizeof(float));
+}
+
+static void pack_values(const attention_job *j, int64_t keys, int64_t keys_padded, const float *v, float *to)
+{
+    for (int64_t col = 0; col < j->d; col += GS_PANEL_COLS) {
+        const int64_t n = min_i64(GS_PANEL_COLS, j->d - col);
+        for (int64_t key = 0; key < keys_padded; key++, to += GS_PANEL_COLS) {
+            if (key < keys && n == GS_PANEL_COLS) {
+                memcpy(to, v + key * j->kv_stride + col, GS_PANEL_COLS * sizeof *to);
+                continue;
+            }
+            memset(to, 0, GS_PANEL_COLS * sizeof *to);
+            if (key < keys) memcpy(to, v + key * j->kv_stride + col, (size_t)n * sizeof *to);
+        }
+    }
+}
+
+/* Scores -> weights; what was summed before shrinks where the maximum grew. */
+static void soften(const attention_job *j, const attention_task *t, const work_area *w, int64_t key0, int64_t keys)
+{
+    for (int64_t r = 0; r < t->rows; r++) {
+        const int64_t visible = min_i64(j->pos0 + t->query + r / t->heads - key0 + 1, keys);
+        const float factor =
+            j->kernels->softmax_row(keys, visible, j->scale, w->scores + r * KEYS, &w->max[r], &w->total[r]);
+        if (factor != 1.0f) j->kernels->scale_row(j->d, factor, w->sums + r * j->d);
+    }
+    j->kernels->pack_a_f32(w->packed, w->scores, KEYS, t->rows, keys, keys);
+}
+
+/* One block of keys for all rows of the task. */
+static void visit_block(const attention_job *j, const attention_task *t, const work_area *w, int64_t key0, int64_t keys)
+{
+    const int64_t padded = ceil_div(keys, GS_PANEL_COLS) * GS_PANEL_COLS;
+    const int64_t at = key0 * j->kv_stride + t->group * j->d;
+    j->kernels->pack_keys(keys, j->d, j->d_even, j->k + at, j->kv_stride, w->keys);
+    const gs_block_f32 scores = {.rows = t->rows, .cols = padded, .kc = j->d_even, .a = w->q, .b = w->keys,
+                                 .c = w->scores, .ldc = KEYS};
+    j->kernels->block_f32(&scores);
+    soften(j, t, w, key0, padded);
+    pack_values(j, keys, padded, j->v + at, w->values);
+    for (int64_t col = 0; col < j->d; col += GS_GROUP_COLS) {
+        const gs_block_f32 sums = {.rows = t->rows, .cols = min_i64(GS_GROUP_COLS, j->d - col), .kc = padded,
+                                   .a = w->packed, .b = w->values + col * padded, .c = w->sums + col, .ldc = j->d,
+                                   .add = true};
+        j->kernels->block_f32(&sums);
+    }
+}
+
+static void attend_task(void *ctx, int64_t task, int worker)
+{
+    const attention_job *const j = ctx;
+    const attention_task t = find_task(j, task);
+    work_area w;
+    lay_out(&w, gs_pool_scratch(j->pool, worker), j->d);
+    start_rows(j, &t, &w);
+    const int64_t keys = j->pos0 + t.query + t.queries; /* the last query sees them all */
+    for (int64_t key0 = 0; key0 < keys; key0 += KEYS) visit_block(j, &t, &w, key0, min_i64(KEYS, keys - key0));
+    for (int64_t r = 0; r < t.rows; r++) {
+        float *const to = j->out + (t.query + r / t.heads) * j->out_stride + (t.head + r % t.heads) * j->d;
+        memcpy(to, w.sums + r * j->d, (size_t)j->d * sizeof *to);
+        j->kernels->scale_row(j->d, 1.0f / w.total[r], to);
+    }
+}
+
+void gs_attention(gs_compute *c, int64_t q_rows, int64_t pos0, const float *q, int64_t q_stride, const float *k,
+                  const float *v, int64_t kv_stride, int64_t heads, int64_t groups, int64_t d, float *out,
+                  int64_t out_stride)
+{
+    assert(q_rows >= 0 && pos0 >= 0 && heads > 0 && groups > 0 && heads % groups == 0 && d > 0);
+    /* Reserved when the context was opened for usual head sizes; a wider one needs little more. */
+    if (gs_pool_reserve(c->pool, gs_attention_scratch_bytes(d), NULL) != GS_OK) abort();
+    attention_job job = {.kernels = c->kernels, .pool = c->pool, .q_rows = q_rows, .pos0 = pos0, .q_stride = q_stride,
+                         .kv_stride = kv_stride, .out_stride = out_stride, .d = d, .d_even = (d + 1) / 2 * 2,
+                         .group_heads = heads / groups, .scale = 1.0f / sqrtf((float)d), .q = q, .k = k, .v = v,
+                         .out = out};
+    job.head_tasks = ceil_div(job.group_heads, MOST_ROWS);
+    job.task_heads = ceil_div(job.group_heads, job.head_tasks);
+    job.task_queries = MOST_ROWS / job.task_heads;
+    job.query_tasks = ceil_div(q_rows, job.task_queries);
+    gs_pool_run(c->pool, groups * job.head_tasks * job.query_tasks, attend_task, &job);
+}

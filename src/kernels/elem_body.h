@@ -1,0 +1,236 @@
+/* Bodies of the elementwise kernels, compiled once per rung by elem_c.c, elem_avx2.c and elem_avx512.c. The includer defines
+ * GS_LANES (floats in one of its vectors: 4, 8 or 16) and GS_FILL (name of the function that fills the table).
+ *
+ * Same bits in each copy: loops over elements are plain C that the compiler vectorises as it likes (no contraction is global);
+ * sums keep 16 lanes in vectors of GS_LANES and combine them in one fixed tree. Selections are written as a < b ? a : b, never
+ * fminf, whose result for zeros of different sign is open. SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+
+#include "kernels/table.h"
+#include "num/expf.h"
+
+enum { LANES = 16, VECTORS = LANES / GS_LANES };
+
+typedef float vec __attribute__((vector_size(GS_LANES * 4)));
+typedef int32_t ivec __attribute__((vector_size(GS_LANES * 4)));
+
+static inline vec load(const float *p)
+{
+    vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline void store(float *p, vec v) { memcpy(p, &v, sizeof v); }
+static inline vec choose(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }
+
+/* The one tree that combines 16 lanes. */
+static float tree_sum(float *lane)
+{
+    for (int width = LANES / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++) lane[i] += lane[i + width];
+    return lane[0];
+}
+
+static double tree_sum_double(double *lane)
+{
+    for (int width = LANES / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++) lane[i] += lane[i + width];
+    return lane[0];
+}
+
+static float squares_of_row(int64_t h, const float *x)
+{
+    vec sum[VECTORS] = {{0}};
+    float lane[LANES] = {0};
+    int64_t i = 0;
+    for (; i + LANES <= h; i += LANES)
+        for (int q = 0; q < VECTORS; q++) sum[q] += load(x + i + q * GS_LANES) * load(x + i + q * GS_LANES);
+    if (i < h) {
+        memcpy(lane, x + i, (size_t)(h - i) * sizeof *x);
+        for (int q = 0; q < VECTORS; q++) sum[q] += load(lane + q * GS_LANES) * load(lane + q * GS_LANES);
+    }
+    for (int q = 0; q < VECTORS; q++) store(lane + q * GS_LANES, sum[q]);
+    return tree_sum(lane);
+}
+
+static void rmsnorm(int64_t rows, int64_t h, const float *x, const float *w, const float *b, float eps, float *y)
+{
+    for (int64_t t = 0; t < rows; t++, x += h, y += h) {
+        const float r = 1.0f / sqrtf(squares_of_row(h, x) / (float)h + eps);
+        if (b)
+            for (int64_t j = 0; j < h; j++) y[j] = w[j] * (x[j] * r) + b[j];
+        else
+            for (int64_t j = 0; j < h; j++) y[j] = w[j] * (x[j] * r);
+    }
+}
+
+static void rope(int64_t half, const float *restrict cosines, const float *restrict sines, int64_t heads, int64_t d,
+                 float *restrict x)
+{
+    for (int64_t head = 0; head < heads; head++, x += d)
+        for (int64_t i = 0; i < half; i++) {
+            const float a = x[2 * i], b = x[2 * i + 1];
+            x[2 * i] = a * cosines[i] - b * sines[i];
+            x[2 * i + 1] = b * cosines[i] + a * sines[i];
+        }
+}
+
+static void swiglu(int64_t f, const float *restrict gate, const float *restrict up, float *restrict y)
+{
+    for (int64_t j = 0; j < f; j++) y[j] = gate[j] / (1.0f + gs_exp_inline(-gate[j])) * up[j];
+}
+
+static void add(int64_t n, float *restrict x, const float *restrict y)
+{
+    for (int64_t i = 0; i < n; i++) x[i] += y[i];
+}
+
+typedef struct range_lanes {
+    vec low[VECTORS], high[VECTORS];
+    ivec finite[VECTORS];
+} range_lanes;
+
+static inline void range_add(range_lanes *r, const float *x)
+{
+    for (int q = 0; q < VECTORS; q++) {
+        const vec v = load(x + q * GS_LANES);
+        const ivec finite = ((ivec)v & 0x7fffffff) < 0x7f800000;
+        r->low[q] = choose(finite & (v < r->low[q]), v, r->low[q]);
+        r->high[q] = choose(finite & (v > r->high[q]), v, r->high[q]);
+        r->finite[q] &= finite;
+    }
+}
+
+static void minmax(int64_t n, const float *x, float *min, float *max, bool *finite)
+{
+    range_lanes r;
+    for (int q = 0; q < VECTORS; q++) {
+        r.low[q] = (vec){0} + INFINITY;
+        r.high[q] = (vec){0} - INFINITY;
+        r.finite[q] = (ivec){0} - 1;
+    }
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) range_add(&r, x + i);
+    if (i < n) {
+        float rest[LANES];
+        for (int j = 0; j < LANES; j++) rest[j] = x[i + j < n ? i + j : i];
+        range_add(&r, rest);
+    }
+    *min = INFINITY;
+    *max = -INFINITY;
+    *finite = true;
+    for (int j = 0; j < LANES; j++) {
+        const float low = r.low[j / GS_LANES][j % GS_LANES], high = r.high[j / GS_LANES][j % GS_LANES];
+        *min = low < *min ? low : *min;
+        *max = high > *max ? high : *max;
+        *finite = *finite && r.finite[j / GS_LANES][j % GS_LANES];
+    }
+}
+
+static void column_minmax(int64_t rows, int64_t cols, const float *restrict x, int64_t stride, float *restrict min,
+                          float *restrict max)
+{
+    for (int64_t t = 0; t < rows; t++, x += stride)
+        for (int64_t j = 0; j < cols; j++) {
+            const float v = x[j], low = min[j], high = max[j];
+            min[j] = v < low ? v : low;
+            max[j] = v > high ? v : high;
+        }
+}
+
+/* Clamping to whole numbers before rounding gives what clamping after it gives, and then adding 1.5·2^23 rounds half to even. */
+static void quantize_s8(int64_t n, const float *restrict x, float scale, float zero, int8_t *restrict q)
+{
+    const float magic = 12582912.0f;
+    for (int64_t i = 0; i < n; i++) {
+        const float v = x[i] / scale + zero;
+        const float low = v > -128.0f ? v : -128.0f;
+        const float both = low < 127.0f ? low : 127.0f;
+        q[i] = (int8_t)(int32_t)(gs_f32_bits(both + magic) - gs_f32_bits(magic));
+    }
+}
+
+static void bin_index(int64_t n, const float *restrict x, float lo, float hi, int32_t bins, int32_t *restrict bin)
+{
+    const float count = (float)bins, width = hi - lo;
+    for (int64_t i = 0; i < n; i++) {
+        const float position = (x[i] - lo) * count / width;
+        const bool below_top = position < count;
+        const int32_t whole = (int32_t)(below_top & (x[i] >= lo) ? position : 0.0f);
+        const int32_t capped = below_top & (whole < bins) ? whole : bins - 1;
+        bin[i] = (x[i] >= lo) & (x[i] <= hi) ? capped : bins;
+    }
+}
+
+static void sum_squares(int64_t rows, int64_t cols, const float *x, const float *shift, double *sum, double *squares)
+{
+    static const float none[LANES];
+    double s[LANES] = {0}, ss[LANES] = {0};
+    for (int64_t t = 0; t < rows; t++, x += cols) {
+        int64_t j = 0;
+        for (; j + LANES <= cols; j += LANES) {
+            const float *const minus = shift ? shift + j : none;
+            for (int i = 0; i < LANES; i++) {
+                const double d = (double)(x[j + i] - minus[i]);
+                s[i] += d;
+                ss[i] += d * d;
+            }
+        }
+        for (int i = 0; j < cols; i++, j++) {
+            const double d = (double)(x[j] - (shift ? shift[j] : 0.0f));
+            s[i] += d;
+            ss[i] += d * d;
+        }
+    }
+    *sum = tree_sum_double(s);
+    *squares = tree_sum_double(ss);
+}
+
+static float softmax_row(int64_t keys, int64_t visible, float scale, float *restrict s, float *max, float *sum)
+{
+    for (int64_t i = visible < 0 ? 0 : visible; i < keys; i++) s[i] = -INFINITY;
+    vec high[VECTORS], total[VECTORS] = {{0}};
+    float lane[LANES];
+    for (int q = 0; q < VECTORS; q++) high[q] = (vec){0} - INFINITY;
+    for (int64_t i = 0; i < keys; i += LANES)
+        for (int q = 0; q < VECTORS; q++) {
+            const vec v = load(s + i + q * GS_LANES) * scale;
+            store(s + i + q * GS_LANES, v);
+            high[q] = choose(v > high[q], v, high[q]);
+        }
+    float top = *max;
+    for (int j = 0; j < LANES; j++) {
+        const float v = high[j / GS_LANES][j % GS_LANES];
+        top = v > top ? v : top;
+    }
+    for (int64_t i = 0; i < keys; i++) s[i] = gs_exp_inline(s[i] - top);
+    for (int64_t i = 0; i < keys; i += LANES)
+        for (int q = 0; q < VECTORS; q++) total[q] += load(s + i + q * GS_LANES);
+    for (int q = 0; q < VECTORS; q++) store(lane + q * GS_LANES, total[q]);
+    const float factor = gs_exp_inline(*max - top);
+    *sum = *sum * factor + tree_sum(lane);
+    *max = top;
+    return factor;
+}
+
+/* Adding 0 turns -0 into +0, so that blocks of masked keys cannot show in the sign of a zero. */
+static void scale_row(int64_t n, float factor, float *x)
+{
+    for (int64_t i = 0; i < n; i++) x[i] = x[i] * factor + 0.0f;
+}
+
+void GS_FILL(gs_kernels *t)
+{
+    t->rmsnorm = rmsnorm;
+    t->rope = rope;
+    t->swiglu = swiglu;
+    t->add = add;
+    t->minmax = minmax;
+    t->column_minmax = column_minmax;
+    t->quantize_s8 = quantize_s8;
+    t->bin_index = bin_index;
+    t->sum_squares = sum_squares;
+    t->softmax_row = softmax_row;
+    t->scale_row = scale_row;
+}

@@ -1,0 +1,404 @@
+/* AVX2 kernels of the matrix products: 6 x 16 outputs in twelve accumulators. A k block is done in halves of 256 so that a
+ * panel of weights stays in the first-level cache for all rows of the tile; the running sums of the first half wait
+ * unrounded in a buffer, so the chain of each output is the plain C one. bf16 and s8 panels are widened once per half, then
+ * used by every row panel. SPDX-License-Identifier: Apache-2.0 */
+#include "kernels/table.h"
+
+#if defined(__AVX2__) && defined(__FMA__)
+#include <immintrin.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+enum { HALF = GS_GEMM_KC / 2, LINE = 64, ROW_PANELS = GS_TILE_ROWS / GS_PANEL_ROWS };
+
+/* ---- packing of A: six rows of 4-byte words, transposed ---- */
+
+/* w: eight words of each of six rows -> eight steps of six words; writes 8 bytes past the end of the last step. */
+INLINE void store_steps(float *to, const __m256 w[6])
+{
+    const __m256 zero = _mm256_setzero_ps();
+    const __m256 a = _mm256_unpacklo_ps(w[0], w[1]), b = _mm256_unpackhi_ps(w[0], w[1]);
+    const __m256 c = _mm256_unpacklo_ps(w[2], w[3]), d = _mm256_unpackhi_ps(w[2], w[3]);
+    const __m256 e = _mm256_unpacklo_ps(w[4], w[5]), f = _mm256_unpackhi_ps(w[4], w[5]);
+    const __m256 low[4] = {_mm256_shuffle_ps(a, c, 0x44), _mm256_shuffle_ps(a, c, 0xee), _mm256_shuffle_ps(b, d, 0x44),
+                           _mm256_shuffle_ps(b, d, 0xee)};
+    const __m256 high[4] = {_mm256_shuffle_ps(e, zero, 0x44), _mm256_shuffle_ps(e, zero, 0xee),
+                            _mm256_shuffle_ps(f, zero, 0x44), _mm256_shuffle_ps(f, zero, 0xee)};
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) _mm256_storeu_ps(to + i * 6, _mm256_permute2f128_ps(low[i], high[i], 0x20));
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) _mm256_storeu_ps(to + (i + 4) * 6, _mm256_permute2f128_ps(low[i], high[i], 0x31));
+}
+
+static void pack_a_f32(float *restrict dst, const float *restrict a, int64_t lda, int64_t rows, int64_t k,
+                       int64_t k_padded)
+{
+    for (int64_t r0 = 0; r0 < rows; r0 += GS_PANEL_ROWS, dst += k_padded * GS_PANEL_ROWS) {
+        int64_t i = 0;
+        if (rows - r0 >= GS_PANEL_ROWS) {
+            /* one step less than there is: the last store of store_steps runs over */
+            for (; i + 8 < k; i += 8) {
+                __m256 w[6];
+                for (int r = 0; r < 6; r++) w[r] = _mm256_loadu_ps(a + (r0 + r) * lda + i);
+                store_steps(dst + i * GS_PANEL_ROWS, w);
+            }
+        }
+        for (; i < k_padded; i++)
+            for (int64_t r = 0; r < GS_PANEL_ROWS; r++)
+                dst[i * GS_PANEL_ROWS + r] = r0 + r < rows && i < k ? a[(r0 + r) * lda + i] : 0.0f;
+    }
+}
+
+/* Codes become pairs of int16: [ceil(rows/6)][k/2][6][2]. */
+static void pack_a_s8(void *restrict dst, const int8_t *restrict a, int64_t lda, int64_t rows, int64_t k, int64_t k_padded)
+{
+    int16_t *restrict to = dst;
+    for (int64_t r0 = 0; r0 < rows; r0 += GS_PANEL_ROWS, to += k_padded * GS_PANEL_ROWS) {
+        int64_t i = 0;
+        if (rows - r0 >= GS_PANEL_ROWS) {
+            for (; i + 16 < k; i += 16) {
+                __m256 w[6];
+                for (int r = 0; r < 6; r++) {
+                    const __m128i codes = _mm_loadu_si128((const __m128i *)(const void *)(a + (r0 + r) * lda + i));
+                    w[r] = _mm256_castsi256_ps(_mm256_cvtepi8_epi16(codes));
+                }
+                store_steps((float *)(void *)(to + i * GS_PANEL_ROWS), w);
+            }
+        }
+        for (; i < k_padded; i++)
+            for (int64_t r = 0; r < GS_PANEL_ROWS; r++)
+                to[i / 2 * 12 + r * 2 + i % 2] = r0 + r < rows && i < k ? a[(r0 + r) * lda + i] : (int16_t)0;
+    }
+}
+
+/* Eight keys, eight components: the transposed square, rows of 16 floats apart. */
+INLINE void transpose_eight(float *to, const float *from, int64_t stride)
+{
+    __m256 x[8], y[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) x[i] = _mm256_loadu_ps(from + i * stride);
+#pragma GCC unroll 4
+    for (int i = 0; i < 8; i += 2) {
+        y[i] = _mm256_unpacklo_ps(x[i], x[i + 1]);
+        y[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 8; i += 4) {
+        x[i] = _mm256_shuffle_ps(y[i], y[i + 2], 0x44);
+        x[i + 1] = _mm256_shuffle_ps(y[i], y[i + 2], 0xee);
+        x[i + 2] = _mm256_shuffle_ps(y[i + 1], y[i + 3], 0x44);
+        x[i + 3] = _mm256_shuffle_ps(y[i + 1], y[i + 3], 0xee);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        _mm256_storeu_ps(to + i * GS_PANEL_COLS, _mm256_permute2f128_ps(x[i], x[i + 4], 0x20));
+        _mm256_storeu_ps(to + (i + 4) * GS_PANEL_COLS, _mm256_permute2f128_ps(x[i], x[i + 4], 0x31));
+    }
+}
+
+static void pack_keys(int64_t keys, int64_t n, int64_t n_padded, const float *restrict k, int64_t stride,
+                      float *restrict dst)
+{
+    for (int64_t key = 0; key < keys; key += GS_PANEL_COLS, dst += n_padded * GS_PANEL_COLS) {
+        int64_t i = 0;
+        if (keys - key >= GS_PANEL_COLS) {
+            for (; i + 8 <= n; i += 8) {
+                transpose_eight(dst + i * GS_PANEL_COLS, k + key * stride + i, stride);
+                transpose_eight(dst + i * GS_PANEL_COLS + 8, k + (key + 8) * stride + i, stride);
+            }
+        }
+        for (; i < n_padded; i++)
+            for (int64_t j = 0; j < GS_PANEL_COLS; j++)
+                dst[i * GS_PANEL_COLS + j] = key + j < keys && i < n ? k[(key + j) * stride + i] : 0.0f;
+    }
+}
+
+/* ---- float ---- */
+
+/* A half of a k block: which steps, and whether sums come from and go to the buffer of running sums. */
+typedef struct half_block {
+    const gs_block_f32 *x;
+    int64_t col, steps;
+    const float *a; /* first row panel, at the half's first step */
+    const float *b; /* [steps][16] */
+    float *part;    /* [row panels][6][16] */
+    bool resume, finish;
+} half_block;
+
+static void store_edge(const gs_block_f32 *x, int64_t row, int64_t col, int mr, float (*sum)[GS_PANEL_COLS])
+{
+    for (int r = 0; r < mr; r++) {
+        float *const c = x->c + (row + r) * x->ldc;
+        for (int64_t j = col; j < x->cols; j++) {
+            const float total = x->add ? c[j] + sum[r][j - col] : sum[r][j - col];
+            c[j] = x->bias ? total + x->bias[j] : total;
+        }
+    }
+}
+
+INLINE void store_f32(const int mr, const gs_block_f32 *x, int64_t row, int64_t col, __m256 s[6][2])
+{
+    if (x->cols - col < GS_PANEL_COLS) {
+        float sum[GS_PANEL_ROWS][GS_PANEL_COLS];
+        for (int r = 0; r < mr; r++) {
+            _mm256_storeu_ps(sum[r], s[r][0]);
+            _mm256_storeu_ps(sum[r] + 8, s[r][1]);
+        }
+        store_edge(x, row, col, mr, sum);
+        return;
+    }
+    float *c = x->c + row * x->ldc + col;
+    for (int r = 0; r < mr; r++, c += x->ldc) {
+        if (x->add) {
+            s[r][0] = _mm256_add_ps(_mm256_loadu_ps(c), s[r][0]);
+            s[r][1] = _mm256_add_ps(_mm256_loadu_ps(c + 8), s[r][1]);
+        }
+        if (x->bias) {
+            s[r][0] = _mm256_add_ps(s[r][0], _mm256_loadu_ps(x->bias + col));
+            s[r][1] = _mm256_add_ps(s[r][1], _mm256_loadu_ps(x->bias + col + 8));
+        }
+        _mm256_storeu_ps(c, s[r][0]);
+        _mm256_storeu_ps(c + 8, s[r][1]);
+    }
+}
+
+INLINE void micro_f32(const int mr, const half_block *h, int64_t row)
+{
+    const float *a = h->a + row * h->x->kc, *b = h->b;
+    float *const part = h->part + row * GS_PANEL_COLS;
+    __m256 s[6][2];
+    if (h->finish)
+        for (int r = 0; r < mr; r++)
+            _mm_prefetch((const char *)(h->x->c + (row + r) * h->x->ldc + h->col), _MM_HINT_T0);
+#pragma GCC unroll 6
+    for (int r = 0; r < mr; r++) {
+        s[r][0] = h->resume ? _mm256_load_ps(part + r * 16) : _mm256_setzero_ps();
+        s[r][1] = h->resume ? _mm256_load_ps(part + r * 16 + 8) : _mm256_setzero_ps();
+    }
+    for (int64_t i = 0; i < h->steps; i += 2, a += 2 * GS_PANEL_ROWS, b += 2 * GS_PANEL_COLS) {
+#pragma GCC unroll 2
+        for (int u = 0; u < 2; u++) {
+            const __m256 b0 = _mm256_loadu_ps(b + u * 16), b1 = _mm256_loadu_ps(b + u * 16 + 8);
+#pragma GCC unroll 6
+            for (int r = 0; r < mr; r++) {
+                const __m256 ar = _mm256_broadcast_ss(a + u * 6 + r);
+                s[r][0] = _mm256_fmadd_ps(ar, b0, s[r][0]);
+                s[r][1] = _mm256_fmadd_ps(ar, b1, s[r][1]);
+            }
+        }
+    }
+    if (h->finish) {
+        store_f32(mr, h->x, row, h->col, s);
+        return;
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < mr; r++) {
+        _mm256_store_ps(part + r * 16, s[r][0]);
+        _mm256_store_ps(part + r * 16 + 8, s[r][1]);
+    }
+}
+
+INLINE void prefetch_lines(const char *from, int64_t lines)
+{
+    for (int64_t i = 0; i < lines; i++) _mm_prefetch(from + i * LINE, _MM_HINT_T1);
+}
+
+/* All row panels against one half panel of weights. next: what will be read after it, `lines` cache lines. */
+static void half_f32(const half_block *h, const char *next, int64_t lines)
+{
+    const int64_t panels = (h->x->rows + GS_PANEL_ROWS - 1) / GS_PANEL_ROWS;
+    const int64_t each = next ? (lines + panels - 1) / panels : 0;
+    for (int64_t row = 0; row < h->x->rows; row += GS_PANEL_ROWS, next += next ? each * LINE : 0) {
+        prefetch_lines(next, each);
+        switch (h->x->rows - row) {
+        case 1: micro_f32(1, h, row); break;
+        case 2: micro_f32(2, h, row); break;
+        case 3: micro_f32(3, h, row); break;
+        case 4: micro_f32(4, h, row); break;
+        case 5: micro_f32(5, h, row); break;
+        default: micro_f32(6, h, row); break;
+        }
+    }
+}
+
+/* Pairs of bf16 -> two steps of 16 floats each. */
+static void widen_bf16(float *restrict to, const uint16_t *restrict b, int64_t steps)
+{
+    const __m256i high = _mm256_set1_epi32((int32_t)0xffff0000);
+    for (int64_t i = 0; i < steps; i += 2, b += 32, to += 32) {
+        const __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)b);
+        const __m256i y = _mm256_loadu_si256((const __m256i *)(const void *)(b + 16));
+        _mm256_store_si256((__m256i *)(void *)to, _mm256_slli_epi32(x, 16));
+        _mm256_store_si256((__m256i *)(void *)(to + 8), _mm256_slli_epi32(y, 16));
+        _mm256_store_si256((__m256i *)(void *)(to + 16), _mm256_and_si256(x, high));
+        _mm256_store_si256((__m256i *)(void *)(to + 24), _mm256_and_si256(y, high));
+    }
+}
+
+INLINE void block_float(const gs_block_f32 *x, const bool bf16)
+{
+    _Alignas(64) float part[ROW_PANELS * GS_PANEL_ROWS * GS_PANEL_COLS];
+    _Alignas(64) float wide[HALF * GS_PANEL_COLS];
+    const int64_t bytes = (bf16 ? 2 : 4) * GS_PANEL_COLS; /* of one step */
+    const char *const b = x->b;
+    for (int64_t col = 0; col < x->cols; col += GS_PANEL_COLS) {
+        const char *const panel = b + col / GS_PANEL_COLS * x->kc * bytes;
+        for (int64_t k0 = 0; k0 < x->kc; k0 += HALF) {
+            const int64_t steps = x->kc - k0 < HALF ? x->kc - k0 : HALF;
+            half_block h = {.x = x, .col = col, .steps = steps, .a = x->a + k0 * GS_PANEL_ROWS, .part = part,
+                            .resume = k0 > 0, .finish = k0 + steps == x->kc};
+            const char *const from = panel + k0 * bytes;
+            if (bf16) widen_bf16(wide, (const uint16_t *)(const void *)from, steps);
+            h.b = bf16 ? wide : (const float *)(const void *)from;
+            const bool more = !h.finish || col + GS_PANEL_COLS < x->cols;
+            half_f32(&h, more ? from + steps * bytes : x->b_next, steps * bytes / LINE);
+        }
+    }
+}
+
+static void block_f32(const gs_block_f32 *x) { block_float(x, false); }
+static void block_bf16(const gs_block_f32 *x) { block_float(x, true); }
+
+/* ---- codes: exact sums of products of int16 pairs ---- */
+
+typedef struct panel_s8 {
+    const gs_block_s8 *x;
+    int64_t col;
+    const int16_t *b; /* [kc/2][16][2] */
+} panel_s8;
+
+static void store_edge_s8(const gs_block_s8 *x, int64_t row, int64_t col, int mr, uint32_t (*sum)[GS_PANEL_COLS])
+{
+    for (int r = 0; r < mr; r++) {
+        float *const c = x->c + (row + r) * x->ldc;
+        for (int64_t j = col; j < x->cols; j++) {
+            uint32_t total = 0;
+            if (x->add) memcpy(&total, &c[j], 4);
+            total += sum[r][j - col];
+            if (!x->last) {
+                memcpy(&c[j], &total, 4);
+                continue;
+            }
+            const int32_t exact = (int32_t)(total - (uint32_t)x->zero[row + r] * (uint32_t)x->row_sum[j]);
+            const float y = (float)exact * (x->scale[row + r] * x->w_scale[j]);
+            c[j] = x->bias ? y + x->bias[j] : y;
+        }
+    }
+}
+
+INLINE __m256i load_s32(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+
+/* Eight outputs of one row. */
+INLINE void store_eight_s8(const gs_block_s8 *x, int64_t row, int64_t col, __m256i sum)
+{
+    float *const c = x->c + row * x->ldc + col;
+    if (x->add) sum = _mm256_add_epi32(sum, load_s32(c));
+    if (!x->last) {
+        _mm256_storeu_si256((__m256i *)(void *)c, sum);
+        return;
+    }
+    const __m256i shift = _mm256_mullo_epi32(_mm256_set1_epi32(x->zero[row]), load_s32(x->row_sum + col));
+    const __m256 scale = _mm256_mul_ps(_mm256_set1_ps(x->scale[row]), _mm256_loadu_ps(x->w_scale + col));
+    __m256 y = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(sum, shift)), scale);
+    if (x->bias) y = _mm256_add_ps(y, _mm256_loadu_ps(x->bias + col));
+    _mm256_storeu_ps(c, y);
+}
+
+INLINE void store_s8(const int mr, const gs_block_s8 *x, int64_t row, int64_t col, __m256i s[6][2])
+{
+    if (x->cols - col < GS_PANEL_COLS) {
+        uint32_t sum[GS_PANEL_ROWS][GS_PANEL_COLS];
+        for (int r = 0; r < mr; r++) {
+            _mm256_storeu_si256((__m256i *)(void *)sum[r], s[r][0]);
+            _mm256_storeu_si256((__m256i *)(void *)(sum[r] + 8), s[r][1]);
+        }
+        store_edge_s8(x, row, col, mr, sum);
+        return;
+    }
+    for (int r = 0; r < mr; r++) {
+        store_eight_s8(x, row + r, col, s[r][0]);
+        store_eight_s8(x, row + r, col + 8, s[r][1]);
+    }
+}
+
+INLINE void micro_s8(const int mr, const panel_s8 *p, int64_t row)
+{
+    const int16_t *a = (const int16_t *)p->x->a + row * p->x->kc, *b = p->b;
+    __m256i s[6][2];
+    for (int r = 0; r < mr; r++) _mm_prefetch((const char *)(p->x->c + (row + r) * p->x->ldc + p->col), _MM_HINT_T0);
+#pragma GCC unroll 6
+    for (int r = 0; r < mr; r++) s[r][0] = s[r][1] = _mm256_setzero_si256();
+    for (int64_t i = 0; i < p->x->kc; i += 4, a += 24, b += 64) {
+#pragma GCC unroll 2
+        for (int u = 0; u < 2; u++) {
+            const __m256i b0 = load_s32(b + u * 32), b1 = load_s32(b + u * 32 + 16);
+#pragma GCC unroll 6
+            for (int r = 0; r < mr; r++) {
+                int32_t pair;
+                memcpy(&pair, a + u * 12 + r * 2, 4);
+                const __m256i ar = _mm256_set1_epi32(pair);
+                s[r][0] = _mm256_add_epi32(s[r][0], _mm256_madd_epi16(ar, b0));
+                s[r][1] = _mm256_add_epi32(s[r][1], _mm256_madd_epi16(ar, b1));
+            }
+        }
+    }
+    store_s8(mr, p->x, row, p->col, s);
+}
+
+/* [kc/4][16][4] codes -> [kc/2][16][2] int16. */
+static void widen_s8(int16_t *restrict to, const int8_t *restrict b, int64_t kc)
+{
+    for (int64_t i = 0; i < kc; i += 4, b += 64, to += 64) {
+#pragma GCC unroll 2
+        for (int h = 0; h < 2; h++) {
+            const __m128i *const from = (const __m128i *)(const void *)(b + h * 32);
+            /* dwords: pair 0 and pair 1 of columns 0 to 3, and of columns 4 to 7 */
+            const __m256 x = _mm256_castsi256_ps(_mm256_cvtepi8_epi16(_mm_loadu_si128(from)));
+            const __m256 y = _mm256_castsi256_ps(_mm256_cvtepi8_epi16(_mm_loadu_si128(from + 1)));
+            const __m256i first = _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0x88));
+            const __m256i second = _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0xdd));
+            _mm256_store_si256((__m256i *)(void *)(to + h * 16), _mm256_permute4x64_epi64(first, 0xd8));
+            _mm256_store_si256((__m256i *)(void *)(to + 32 + h * 16), _mm256_permute4x64_epi64(second, 0xd8));
+        }
+    }
+}
+
+static void panel_times_s8(const panel_s8 *p, const char *next, int64_t lines)
+{
+    const int64_t panels = (p->x->rows + GS_PANEL_ROWS - 1) / GS_PANEL_ROWS;
+    const int64_t each = next ? (lines + panels - 1) / panels : 0;
+    for (int64_t row = 0; row < p->x->rows; row += GS_PANEL_ROWS, next += next ? each * LINE : 0) {
+        prefetch_lines(next, each);
+        switch (p->x->rows - row) {
+        case 1: micro_s8(1, p, row); break;
+        case 2: micro_s8(2, p, row); break;
+        case 3: micro_s8(3, p, row); break;
+        case 4: micro_s8(4, p, row); break;
+        case 5: micro_s8(5, p, row); break;
+        default: micro_s8(6, p, row); break;
+        }
+    }
+}
+
+static void block_s8(const gs_block_s8 *x)
+{
+    _Alignas(64) int16_t wide[GS_GEMM_KC * GS_PANEL_COLS];
+    for (int64_t col = 0; col < x->cols; col += GS_PANEL_COLS) {
+        const int8_t *const from = x->b + col * x->kc;
+        widen_s8(wide, from, x->kc);
+        const panel_s8 p = {.x = x, .col = col, .b = wide};
+        const bool more = col + GS_PANEL_COLS < x->cols;
+        panel_times_s8(&p, more ? (const char *)from + x->kc * GS_PANEL_COLS : x->b_next, x->kc * GS_PANEL_COLS / LINE);
+    }
+}
+
+void gs_gemm_fill_avx2(gs_kernels *t)
+{
+    t->pack_a_f32 = pack_a_f32;
+    t->pack_a_s8 = pack_a_s8;
+    t->block_f32 = block_f32;
+    t->block_bf16 = block_bf16;
+    t->block_s8 = block_s8;
+    t->pack_keys = pack_keys;
+}
+#endif

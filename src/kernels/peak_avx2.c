@@ -1,0 +1,42 @@
+/* AVX2 peak loops: twelve independent chains, operands in registers, as many as the kernels have.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "kernels/table.h"
+
+#if defined(__AVX2__) && defined(__FMA__)
+#include <immintrin.h>
+
+static double peak_f32(int64_t steps)
+{
+    __m256 x = _mm256_set1_ps(0.9999f), y = _mm256_set1_ps(1.0001f), s[12];
+    for (int i = 0; i < 12; i++) s[i] = _mm256_set1_ps(1.0f + (float)i);
+    for (int64_t step = 0; step < steps; step++) {
+#pragma GCC unroll 12
+        for (int i = 0; i < 12; i++) s[i] = _mm256_fmadd_ps(i % 2 ? x : y, s[i], i % 2 ? y : x);
+        /* the values must stay finite and unknown to the compiler */
+        __asm__ volatile("" : "+x"(x), "+x"(y));
+    }
+    for (int i = 0; i < 12; i++) __asm__ volatile("" : : "x"(s[i]));
+    return 12.0 * 8 * 2 * (double)steps;
+}
+
+static double peak_s8(int64_t steps)
+{
+    __m256i x = _mm256_set1_epi16(77), y = _mm256_set1_epi16(-55), s[12];
+    for (int i = 0; i < 12; i++) s[i] = _mm256_set1_epi32(i);
+    for (int64_t step = 0; step < steps; step++) {
+#pragma GCC unroll 12
+        for (int i = 0; i < 12; i++) {
+            s[i] = _mm256_add_epi32(s[i], _mm256_madd_epi16(x, y));
+            __asm__ volatile("" : "+x"(x)); /* or one product would do for all */
+        }
+    }
+    for (int i = 0; i < 12; i++) __asm__ volatile("" : : "x"(s[i]));
+    return 12.0 * 16 * 2 * (double)steps;
+}
+
+void gs_peak_fill_avx2(gs_kernels *t)
+{
+    t->peak_f32 = peak_f32;
+    t->peak_s8 = peak_s8;
+}
+#endif
