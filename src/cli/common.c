@@ -1,0 +1,144 @@
+/* Arguments, help, JSON files, standard input, signals: what every command needs and none owns.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "cli/common.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io/file.h"
+
+static void print(const gs_str *s) { fwrite(s->data, 1, s->len, stdout); }
+
+void gs_cli_help_text(const gs_command *c, gs_str *out)
+{
+    if (c->spec == NULL) {
+        gs_options_help(out, strcmp(gs_cli_program, "glmslim") == 0 ? "glmslim quant" : gs_cli_program);
+        return;
+    }
+    gs_str_printf(out, "usage: glmslim %s %s\n\n%s\n", c->name, c->spec->usage, c->spec->about);
+    if (c->spec->count > 0) {
+        gs_str_addc(out, '\n');
+        gs_options_help_rows(out, c->spec->rows, c->spec->count);
+    }
+}
+
+static const gs_command *command_of(const gs_cli_spec *spec)
+{
+    for (int i = 0; i < gs_command_count; i++)
+        if (gs_commands[i].spec == spec) return &gs_commands[i];
+    return NULL;
+}
+
+bool gs_cli_parse(const gs_cli_spec *spec, int argc, char **argv, void *args, const char **words, int *n_words, int *exit_code)
+{
+    gs_error err;
+    gs_option_parse request = {.rows = spec->rows, .count = spec->count, .object = args, .words = words, .max_words = spec->max_words};
+    *exit_code = gs_cli_finish(gs_options_parse_rows(&request, argc, argv, &err), &err);
+    if (*exit_code != 0) return false;
+    if (request.help) {
+        gs_str text;
+        gs_str_init(&text);
+        gs_cli_help_text(command_of(spec), &text);
+        print(&text);
+        gs_str_release(&text);
+        return false;
+    }
+    *n_words = request.n_words;
+    const gs_cli_common *common = args;
+    gs_screen_quiet(common->quiet);
+    *exit_code = gs_cli_finish(gs_cli_check_json(common->json, &err), &err);
+    return *exit_code == 0;
+}
+
+int gs_cli_finish(gs_status status, const gs_error *err)
+{
+    gs_screen_clear();
+    if (status != GS_OK) gs_screen_error(err->text);
+    return (int)status;
+}
+
+/* "a/b.json" -> "a", "b.json" -> ".", "/b" -> "/". Caller gs_free()s. */
+static char *directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL) return gs_strdup(".");
+    return gs_strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+gs_status gs_cli_check_json(const char *path, gs_error *err)
+{
+    if (path == NULL) return GS_OK;
+    if (path[0] == '\0' || gs_path_is_dir(path)) return gs_fail(err, GS_ERR_USAGE, "--json needs the name of a file, \"%s\" is none", path);
+    char *dir = directory_of(path);
+    gs_status status = GS_OK;
+    if (access(dir, W_OK | X_OK) != 0)
+        status = gs_fail_errno(err, errno, "--json %s: cannot write into the directory \"%s\"; create it or choose another file", path, dir);
+    gs_free(dir);
+    return status;
+}
+
+gs_status gs_cli_write_json(const char *path, const char *text, size_t n, gs_error *err)
+{
+    gs_str temporary, content;
+    gs_str_init(&temporary);
+    gs_str_init(&content);
+    gs_str_printf(&temporary, "%s.%ld.tmp", path, (long)getpid());
+    gs_str_add(&content, text, n);
+    gs_str_addc(&content, '\n');
+    gs_status status = gs_file_write_all(temporary.data, content.data, content.len, 0644, err);
+    if (status == GS_OK && rename(temporary.data, path) != 0) status = gs_fail_errno(err, errno, "--json %s: cannot rename into place", path);
+    if (status != GS_OK) unlink(temporary.data);
+    gs_str_release(&temporary);
+    gs_str_release(&content);
+    return status;
+}
+
+gs_status gs_cli_read_stdin(gs_str *out, size_t max, gs_error *err)
+{
+    char block[65536];
+    for (;;) {
+        const ssize_t n = read(STDIN_FILENO, block, sizeof block);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return gs_fail_errno(err, errno, "cannot read standard input");
+        if (n == 0) return GS_OK;
+        if (out->len + (size_t)n > max)
+            return gs_fail(err, GS_ERR_FILE, "standard input is longer than %zu bytes; split it", max);
+        gs_str_add(out, block, (size_t)n);
+    }
+}
+
+static void on_signal(int number)
+{
+    static volatile sig_atomic_t seen;
+    if (seen++ == 0) {
+        gs_interrupt();
+        return;
+    }
+    signal(number, SIG_DFL); /* the second time: at once */
+    raise(number);
+}
+
+void gs_cli_catch_signals(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+int gs_cli_close_output(int code)
+{
+    errno = 0;
+    const bool failed = ferror(stdout) != 0;
+    if (fflush(stdout) == 0 && !failed) return code;
+    if (errno == EPIPE) return code; /* the reader had enough */
+    if (code != 0) return code;
+    gs_error err;
+    return gs_cli_finish(gs_fail_errno(&err, errno != 0 ? errno : EIO, "cannot write to standard output"), &err);
+}
