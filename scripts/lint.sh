@@ -13,7 +13,7 @@ check() {
 }
 run_cppcheck() {
     cppcheck --quiet --enable=warning,portability --inline-suppr --error-exitcode=1 --std=c11 --force -j "$(nproc)" \
-        --suppress=missingIncludeSystem --suppress=unusedFunction -D_GNU_SOURCE -D__x86_64__ -Iinclude -Isrc \
+        --suppressions-list=scripts/cppcheck_suppressions -D_GNU_SOURCE -D__x86_64__ -Iinclude -Isrc \
         --template='{file}:{line}: {severity}: {message} [{id}]' src
 }
 
