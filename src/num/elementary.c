@@ -27,12 +27,12 @@ static float quiet_nan(void) { return gs_f32_from_bits(0x7FC00000u); }
 
 float gs_exp(float x) { return gs_exp_inline(x); }
 
-/* |x| up to 1e7: x - k pi/2 with pi/2 in two parts, the first of 33 bits, so that k times it is exact for k < 2^20 and off by
- * less than 2^-53 of itself, at most 2^-30 of the second part's step, for the rest. */
+/* 0 <= x <= 1e7: x - k pi/2 with pi/2 in three parts, the first two of 30 bits at most, so that k times them is exact for
+ * k < 2^23. No float32 up to 1e7 comes nearer to a multiple of pi/2 than 2^-28, so r is good to 2^-50 of itself. */
 static int reduce_small(double x, double *r)
 {
     const double k = (x * 0x1.45f306dc9c883p-1 + round_magic) - round_magic;
-    *r = (x - k * 0x1.921fb544p+0) - k * 0x1.0b4611a626331p-34;
+    *r = ((x - k * 0x1.921fb54000000p+0) - k * 0x1.10b4611800000p-30) - k * 0x1.313198a2e0370p-61;
     return (int)((int64_t)k & 3);
 }
 
