@@ -28,19 +28,24 @@ bool gs_add_size(size_t a, size_t b, size_t *out)
     return true;
 }
 
-void *gs_alloc(size_t bytes) { return or_abort(calloc(1, bytes ? bytes : 1), 1, bytes); }
+/* count * size, at least 1; what no object can have is refused here, not left to the allocator. */
+static size_t object_bytes(size_t count, size_t size)
+{
+    size_t bytes;
+    if (!gs_mul_size(count, size, &bytes) || bytes > PTRDIFF_MAX) or_abort(NULL, count, size);
+    return bytes ? bytes : 1;
+}
+
+void *gs_alloc(size_t bytes) { return or_abort(calloc(1, object_bytes(1, bytes)), 1, bytes); }
 
 void *gs_alloc_array(size_t count, size_t size)
 {
-    if (count == 0 || size == 0) return gs_alloc(1);
-    return or_abort(calloc(count, size), count, size);
+    return or_abort(calloc(1, object_bytes(count, size)), count, size);
 }
 
 void *gs_realloc_array(void *p, size_t count, size_t size)
 {
-    size_t bytes;
-    if (!gs_mul_size(count, size, &bytes)) return or_abort(NULL, count, size);
-    return or_abort(realloc(p, bytes ? bytes : 1), count, size);
+    return or_abort(realloc(p, object_bytes(count, size)), count, size);
 }
 
 char *gs_strndup(const char *s, size_t n)

@@ -20,12 +20,16 @@
 #include "base/mem.h"
 #include "base/pool.h"
 
+/* A sanitizer's own version, where there is one. */
+__attribute__((weak)) int __interceptor_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
 /* The C library's pthread_create, but the fail_at-th call from now on fails. */
 static int fail_at = -1;
 
 int pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*fn)(void *), void *ctx)
 {
     if (fail_at >= 0 && fail_at-- == 0) return EAGAIN;
+    if (__interceptor_pthread_create) return __interceptor_pthread_create(id, attr, fn, ctx);
     int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
     *(void **)&real = dlsym(RTLD_NEXT, "pthread_create");
     return real(id, attr, fn, ctx);
