@@ -23,13 +23,15 @@ mapfile -t texts < <(find src include tests docs man scripts .ci -type f \( -nam
 
 # 1. Functions that overflow, are not reentrant, hide errors, or run other programs.
 banned='strcpy|strcat|sprintf|vsprintf|strtok|gets|atoi|atol|atoll|atof|strncpy|strncat|alloca|rand|srand|random|system|popen|tmpnam|tempnam|mktemp'
+banned_tests='strcpy|strcat|sprintf|vsprintf|gets|alloca|tmpnam|tempnam|mktemp' # tests may run rm and read numbers
 banned_floats='exp|expf|log|logf|pow|powf|sin|sinf|cos|cosf|tanh|tanhf|exp2|exp2f|log2|log2f'
 stripped=$(mktemp -d)
 trap 'rm -rf "$stripped"' EXIT
 for f in "${sources[@]}"; do
     s=$stripped/$(tr / _ <<<"$f")
     awk -f "$scripts/strip_c.awk" "$f" >"$s"
-    while IFS= read -r hit; do complain "$f:$hit: banned function"; done < <(grep -nE "(^|[^A-Za-z0-9_])($banned)[[:space:]]*\(" "$s" || true)
+    case $f in tests/*) names=$banned_tests ;; *) names=$banned ;; esac
+    while IFS= read -r hit; do complain "$f:$hit: banned function"; done < <(grep -nE "(^|[^A-Za-z0-9_])($names)[[:space:]]*\(" "$s" || true)
     # libm's versions differ between systems; num/ has our own. Reports may use them, since no output bits depend on it.
     case $f in
     src/report/* | src/cli/* | src/job/* | src/eval/* | tests/*) ;;
