@@ -38,6 +38,8 @@ judge() {
         if [ "$policy" = match ]; then
             [[ $log == *"$says"* ]] || why="$why it does not say '$says'"
             [[ $log != *"not implemented"* ]] || why="$why it says 'not implemented'"
+        elif [ "$policy" = later ]; then
+            [[ $log == *"$says"* ]] || { [ $status = 5 ] && [[ $log == *"not implemented yet"* ]]; } || why="it says neither '$says' nor 'not implemented yet'"
         fi
     fi
     if [ -n "$why" ]; then
