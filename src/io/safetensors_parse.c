@@ -107,7 +107,7 @@ static gs_status read_shape(parser *p, gs_tensor *t)
 
 static gs_status read_offsets(parser *p, uint64_t offsets[2])
 {
-    bool more;
+    bool more = false;
     GS_TRY(expect(p, '[', "data_offsets must be a list of two numbers"));
     GS_TRY(read_number(p, &offsets[0]));
     GS_TRY(read_next(p, ']', &more));
