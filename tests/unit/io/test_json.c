@@ -292,8 +292,8 @@ static void test_rewrite_config(void **state)
          "        \"do_smooth\": false,\n        \"use_sigma\": false,\n        \"sigma_factor\": 3.0,\n        \"is_lowbit\": false,\n"
          "        \"mm_tensor\": false,\n        \"w_sym\": true,\n        \"open_outlier\": true,\n        \"is_dynamic\": false\n    }"},
     };
-    compare_config(sets, 1, GS_SOURCE_DIR "/tests/golden/cases/w8a8-act1/out/config.json");
-    compare_config(sets, 3, GS_SOURCE_DIR "/tests/golden/cases/w8a8-act1-mindie/out/config.json");
+    compare_config(sets, 1, GS_SOURCE_DIR "/tests/golden/cases/w8a8-act1/config.json");
+    compare_config(sets, 3, GS_SOURCE_DIR "/tests/golden/cases/w8a8-act1-mindie/config.json");
 }
 
 int main(void)
