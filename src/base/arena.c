@@ -1,5 +1,5 @@
-/* Arena: blocks of memory handed out front to back and freed together. Requests that would not fit a fresh block get one of
- * their own. SPDX-License-Identifier: Apache-2.0 */
+/* Arena: blocks of memory handed out front to back and freed together. Requests that would not fit a fresh block get
+ * one of their own. SPDX-License-Identifier: Apache-2.0 */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

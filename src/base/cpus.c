@@ -1,5 +1,5 @@
-/* How many threads make sense: the affinity mask, capped by the processor time the control groups grant (version 2's cpu.max,
- * version 1's cpu.cfs_quota_us, each at every level up to the mount). SPDX-License-Identifier: Apache-2.0 */
+/* How many threads make sense: the affinity mask, capped by the processor time the control groups grant (version 2's
+ * cpu.max, version 1's cpu.cfs_quota_us, each at every level up to the mount). SPDX-License-Identifier: Apache-2.0 */
 #include "base/cpus.h"
 
 #include <limits.h>

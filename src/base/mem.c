@@ -38,10 +38,7 @@ static size_t object_bytes(size_t count, size_t size)
 
 void *gs_alloc(size_t bytes) { return or_abort(calloc(1, object_bytes(1, bytes)), 1, bytes); }
 
-void *gs_alloc_array(size_t count, size_t size)
-{
-    return or_abort(calloc(1, object_bytes(count, size)), count, size);
-}
+void *gs_alloc_array(size_t count, size_t size) { return or_abort(calloc(1, object_bytes(count, size)), count, size); }
 
 void *gs_realloc_array(void *p, size_t count, size_t size)
 {

@@ -1,6 +1,6 @@
-/* The thread pool. Workers sleep on a condition variable after spinning for a short while, because runs follow each other
- * closely. A worker that wakes up too late for a run is not waited for: the owner closes the run when no task is left and
- * waits only for workers that entered it. SPDX-License-Identifier: Apache-2.0 */
+/* The thread pool. Workers sleep on a condition variable after spinning for a short while, because runs follow each
+ * other closely. A worker that wakes up too late for a run is not waited for: the owner closes the run when no task is
+ * left and waits only for workers that entered it. SPDX-License-Identifier: Apache-2.0 */
 #include "base/pool.h"
 
 #include <assert.h>
@@ -113,8 +113,9 @@ gs_status gs_pool_create(gs_pool **out, int threads, gs_error *err)
         const int code = gs_thread_create(&pool->workers[i].id, worker_main, &pool->workers[i]);
         if (code != 0) {
             gs_pool_free(pool);
-            return gs_fail_errno(err, code, "cannot start thread %d of %d; use fewer threads or raise the process limit",
-                                 i + 1, threads);
+            return gs_fail_errno(err, code,
+                                 "cannot start thread %d of %d; use fewer threads or raise the process limit", i + 1,
+                                 threads);
         }
         pool->started = i + 1;
     }

@@ -1,5 +1,5 @@
-/* A fixed set of threads. Work is split into numbered tasks, taken from one atomic counter, so results must never depend on
- * which worker runs a task: that is rule 2 of the numeric contract. SPDX-License-Identifier: Apache-2.0 */
+/* A fixed set of threads. Work is split into numbered tasks, taken from one atomic counter, so results must never
+ * depend on which worker runs a task: that is rule 2 of the numeric contract. SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_BASE_POOL_H
 #define GS_BASE_POOL_H
 

@@ -5,13 +5,13 @@
 
 #include "glmslim.h"
 
-#define GS_CHECKED __attribute__((warn_unused_result))
+#define GS_CHECKED           __attribute__((warn_unused_result))
 #define GS_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
-#define GS_TRY(call)                                                                               \
-    do {                                                                                           \
-        const gs_status gs_try_status_ = (call);                                                   \
-        if (gs_try_status_ != GS_OK) return gs_try_status_;                                        \
+#define GS_TRY(call)                                                                                                   \
+    do {                                                                                                               \
+        const gs_status gs_try_status_ = (call);                                                                       \
+        if (gs_try_status_ != GS_OK) return gs_try_status_;                                                            \
     } while (0)
 
 /* Fill *err (may be NULL) and return status. */

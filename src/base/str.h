@@ -1,5 +1,5 @@
-/* A growing byte string. `data` is never NULL after gs_str_init and always NUL-terminated; `len` excludes the NUL, and the
- * content may hold NUL bytes. SPDX-License-Identifier: Apache-2.0 */
+/* A growing byte string. `data` is never NULL after gs_str_init and always NUL-terminated; `len` excludes the NUL, and
+ * the content may hold NUL bytes. SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_BASE_STR_H
 #define GS_BASE_STR_H
 
@@ -25,8 +25,8 @@ size_t gs_utf8_valid(const char *s, size_t n);
 uint32_t gs_utf8_get(const char *s, size_t n, size_t *used);
 size_t gs_utf8_put(uint32_t cp, char out[4]);
 
-/* Make text from a file safe for one line of a message: control characters and bad bytes become '?', cut to max bytes with
- * "…". Returns s's data via the caller's buffer. */
+/* Make text from a file safe for one line of a message: control characters and bad bytes become '?', cut to max bytes
+ * with "…". Returns s's data via the caller's buffer. */
 const char *gs_printable(const char *s, size_t n, char *buf, size_t buf_bytes);
 
 #endif

@@ -57,14 +57,16 @@ gs_status gs_cpu_select(gs_rung *out, gs_error *err)
     for (int rung = 0; rung < GS_RUNG_COUNT; rung++) {
         if (strcmp(want, rung_names[rung]) != 0) continue;
         if (rung > (int)best)
-            return gs_fail(err, GS_ERR_USAGE,
-                           "GLMSLIM_CPU=%s: this processor has no more than %s; choose that or less, or unset the variable",
-                           want, rung_names[best]);
+            return gs_fail(
+                err, GS_ERR_USAGE,
+                "GLMSLIM_CPU=%s: this processor has no more than %s; choose that or less, or unset the variable", want,
+                rung_names[best]);
         *out = (gs_rung)rung;
         return GS_OK;
     }
     return gs_fail(err, GS_ERR_USAGE,
-                   "GLMSLIM_CPU=%.40s is not an instruction set; use c, avx2, avx512, avx512-vnni or avx512-bf16", want);
+                   "GLMSLIM_CPU=%.40s is not an instruction set; use c, avx2, avx512, avx512-vnni or avx512-bf16",
+                   want);
 }
 
 const char *gs_rung_name(gs_rung rung) { return (unsigned)rung < GS_RUNG_COUNT ? rung_names[rung] : "unknown"; }

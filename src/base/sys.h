@@ -9,15 +9,16 @@ double gs_seconds(void); /* monotonic */
 /* Instruction-set rungs, each including those below it in the list. */
 typedef enum gs_rung {
     GS_RUNG_C,
-    GS_RUNG_AVX2,        /* AVX2 + FMA + F16C */
-    GS_RUNG_AVX512,      /* F, BW, DQ, VL */
+    GS_RUNG_AVX2,   /* AVX2 + FMA + F16C */
+    GS_RUNG_AVX512, /* F, BW, DQ, VL */
     GS_RUNG_AVX512_VNNI,
     GS_RUNG_AVX512_BF16,
     GS_RUNG_COUNT
 } gs_rung;
 
-gs_rung gs_cpu_best(void);             /* what this machine has */
-/* What to use: GLMSLIM_CPU=c|avx2|avx512|avx512-vnni|avx512-bf16 forces a rung; GS_ERR_USAGE if unknown or absent here. */
+gs_rung gs_cpu_best(void); /* what this machine has */
+/* What to use: GLMSLIM_CPU=c|avx2|avx512|avx512-vnni|avx512-bf16 forces a rung; GS_ERR_USAGE if unknown or absent here.
+ */
 gs_status gs_cpu_select(gs_rung *out, gs_error *err) GS_CHECKED;
 const char *gs_rung_name(gs_rung rung);
 

@@ -1,4 +1,5 @@
-/* UTF-8 (RFC 3629): validity, one code point at a time, and text made safe to print. SPDX-License-Identifier: Apache-2.0 */
+/* UTF-8 (RFC 3629): validity, one code point at a time, and text made safe to print. SPDX-License-Identifier:
+ * Apache-2.0 */
 #include <string.h>
 
 #include "base/str.h"
@@ -46,13 +47,17 @@ uint32_t gs_utf8_get(const char *s, size_t n, size_t *used)
     const size_t bytes = sequence_bytes(u, n);
     *used = bytes ? bytes : 1;
     switch (bytes) {
-    case 1: return u[0];
-    case 2: return (uint32_t)(u[0] & 0x1F) << 6 | (u[1] & 0x3F);
-    case 3: return (uint32_t)(u[0] & 0x0F) << 12 | (uint32_t)(u[1] & 0x3F) << 6 | (u[2] & 0x3F);
+    case 1:
+        return u[0];
+    case 2:
+        return (uint32_t)(u[0] & 0x1F) << 6 | (u[1] & 0x3F);
+    case 3:
+        return (uint32_t)(u[0] & 0x0F) << 12 | (uint32_t)(u[1] & 0x3F) << 6 | (u[2] & 0x3F);
     case 4:
         return (uint32_t)(u[0] & 0x07) << 18 | (uint32_t)(u[1] & 0x3F) << 12 | (uint32_t)(u[2] & 0x3F) << 6 |
                (u[3] & 0x3F);
-    default: return 0xFFFD;
+    default:
+        return 0xFFFD;
     }
 }
 

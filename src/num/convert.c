@@ -1,5 +1,5 @@
-/* Rows of one float type into another, and the search for NaN and Inf. The loops have no branches and no calls, so that the
- * compiler makes vector code of them. SPDX-License-Identifier: Apache-2.0 */
+/* Rows of one float type into another, and the search for NaN and Inf. The loops have no branches and no calls, so that
+ * the compiler makes vector code of them. SPDX-License-Identifier: Apache-2.0 */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("O3") /* -O2 does not turn these loops into vector code */
 #endif

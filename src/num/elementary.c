@@ -1,5 +1,5 @@
-/* Elementary functions in float32. sin, cos and pow are computed in double with errors far below float32's half step and rounded
- * once, so their accuracy rests on short series whose remainders are stated here, not on tables.
+/* Elementary functions in float32. sin, cos and pow are computed in double with errors far below float32's half step
+ * and rounded once, so their accuracy rests on short series whose remainders are stated here, not on tables.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "num/expf.h"
 #include "num/num.h"
@@ -27,8 +27,8 @@ static float quiet_nan(void) { return gs_f32_from_bits(0x7FC00000u); }
 
 float gs_exp(float x) { return gs_exp_inline(x); }
 
-/* 0 <= x <= 1e7: x - k pi/2 with pi/2 in three parts, the first two of 30 bits at most, so that k times them is exact for
- * k < 2^23. No float32 up to 1e7 comes nearer to a multiple of pi/2 than 2^-28, so r is good to 2^-50 of itself. */
+/* 0 <= x <= 1e7: x - k pi/2 with pi/2 in three parts, the first two of 30 bits at most, so that k times them is exact
+ * for k < 2^23. No float32 up to 1e7 comes nearer to a multiple of pi/2 than 2^-28, so r is good to 2^-50 of itself. */
 static int reduce_small(double x, double *r)
 {
     const double k = (x * 0x1.45f306dc9c883p-1 + round_magic) - round_magic;
@@ -36,8 +36,8 @@ static int reduce_small(double x, double *r)
     return (int)((int64_t)k & 3);
 }
 
-/* Any finite x >= 2^23, x = m 2^e: the fraction of a turn, x / 2 pi mod 1, from the 128 bits of 1 / 2 pi that begin at bit e
- * (those before it give whole turns). Payne and Hanek's method; the error is below 2^-103 of a turn. */
+/* Any finite x >= 2^23, x = m 2^e: the fraction of a turn, x / 2 pi mod 1, from the 128 bits of 1 / 2 pi that begin at
+ * bit e (those before it give whole turns). Payne and Hanek's method; the error is below 2^-103 of a turn. */
 static int reduce_large(float x, double *r)
 {
     static const uint64_t inverse_turn[4] = {0x28be60db9391054a, 0x7f09d5f47d4d3770, 0x36d8a5664f10e410,
@@ -106,8 +106,8 @@ float gs_sin(float x)
 
 float gs_cos(float x) { return is_finite(x) ? (float)sin_of(x, 1) : quiet_nan(); }
 
-/* Natural logarithm, x > 0 and normal. x = m 2^e with m in [sqrt(1/2), sqrt(2)]; log m = 2 artanh((m-1)/(m+1)), the series to the
- * 23rd power of an argument below 0.1716: the rest is below 1e-19. */
+/* Natural logarithm, x > 0 and normal. x = m 2^e with m in [sqrt(1/2), sqrt(2)]; log m = 2 artanh((m-1)/(m+1)), the
+ * series to the 23rd power of an argument below 0.1716: the rest is below 1e-19. */
 static double log_f64(double x)
 {
     const uint64_t u = f64_bits(x);

@@ -1,10 +1,11 @@
-/* e^x in float32, written so that a compiler can turn a loop over it into vector code of any width and every version gives
- * the same bits: no branches, no fused multiply-add, no tables; only +, -, *, comparisons and integer operations, each of
- * which IEEE 754 defines exactly. Needs -ffp-contract=off and the default rounding.
+/* e^x in float32, written so that a compiler can turn a loop over it into vector code of any width and every version
+ * gives the same bits: no branches, no fused multiply-add, no tables; only +, -, *, comparisons and integer operations,
+ * each of which IEEE 754 defines exactly. Needs -ffp-contract=off and the default rounding.
  *
- * Method: x = n ln 2 + r with n an integer and |r| <= ln 2 / 2 (ln 2 split in two, the first part short enough that n times it
- * is exact); e^r = 1 + r + r^2 q(r), q of degree 5 with the least largest relative error (Remez; 5.4e-11); the power of two
- * is applied in two factors, so that results below 2^-126 are rounded once. SPDX-License-Identifier: Apache-2.0 */
+ * Method: x = n ln 2 + r with n an integer and |r| <= ln 2 / 2 (ln 2 split in two, the first part short enough that n
+ * times it is exact); e^r = 1 + r + r^2 q(r), q of degree 5 with the least largest relative error (Remez; 5.4e-11); the
+ * power of two is applied in two factors, so that results below 2^-126 are rounded once. SPDX-License-Identifier:
+ * Apache-2.0 */
 #ifndef GS_NUM_EXPF_H
 #define GS_NUM_EXPF_H
 
@@ -23,7 +24,7 @@ static inline float gs_exp_inline(float x)
     const int32_t n = (int32_t)(gs_f32_bits(shifted) - gs_f32_bits(magic));
     const float fn = shifted - magic;
 
-    const float r_high = c - fn * 0x1.63p-1f;      /* exact */
+    const float r_high = c - fn * 0x1.63p-1f; /* exact */
     const float r_low = fn * -0x1.bd0106p-13f;
     const float r = r_high - r_low;
     float q = 0x1.9f06ccp-13f;

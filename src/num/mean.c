@@ -1,7 +1,7 @@
-/* The mean of a float32 vector with the additions in the order in which PyTorch's CPU kernels for 8 float lanes make them, so that
- * averages over calibration samples agree with its results to the last bit. The vector is read as rows of 8 lanes (or of one,
- * if shorter than 8); a row goes to one of four partial sums in turn; long partial sums are folded upwards in a cascade of four
- * levels. SPDX-License-Identifier: Apache-2.0 */
+/* The mean of a float32 vector with the additions in the order in which PyTorch's CPU kernels for 8 float lanes make
+ * them, so that averages over calibration samples agree with its results to the last bit. The vector is read as rows of
+ * 8 lanes (or of one, if shorter than 8); a row goes to one of four partial sums in turn; long partial sums are folded
+ * upwards in a cascade of four levels. SPDX-License-Identifier: Apache-2.0 */
 #include "num/num.h"
 
 enum { LANES = 8, PARTS = 4, LEVELS = 4 };
@@ -29,8 +29,8 @@ static int ceil_log2(int64_t n)
     return bits;
 }
 
-/* Sum of n_groups groups of PARTS rows. Every `step` groups the running sum moves one level up, every step^2 groups from there to
- * the next, and so on. */
+/* Sum of n_groups groups of PARTS rows. Every `step` groups the running sum moves one level up, every step^2 groups
+ * from there to the next, and so on. */
 static sums cascade(const float *x, int64_t n_groups, int lanes)
 {
     const int power = ceil_log2(n_groups) / LEVELS > 4 ? ceil_log2(n_groups) / LEVELS : 4;

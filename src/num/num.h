@@ -9,10 +9,20 @@
 
 #include "num/dtype.h"
 
-#define GS_EPS 1.1920928955078125e-07f /* 2^-23, the least scale (spec/01 §5) */
+#define GS_EPS 1.1920928955078125e-07f /* 2^-23, the least scale */
 
-static inline uint32_t gs_f32_bits(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
-static inline float gs_f32_from_bits(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
+static inline uint32_t gs_f32_bits(float f)
+{
+    uint32_t u;
+    memcpy(&u, &f, 4);
+    return u;
+}
+static inline float gs_f32_from_bits(uint32_t u)
+{
+    float f;
+    memcpy(&f, &u, 4);
+    return f;
+}
 static inline float gs_bf16_to_f32(uint16_t b) { return gs_f32_from_bits((uint32_t)b << 16); }
 
 /* a where condition is true, else b, without a branch: the compiler may not execute both sides of a ?: that holds float
@@ -76,14 +86,14 @@ static inline int8_t gs_clamp_s8(float rounded, float lo, float hi)
 }
 
 /* Own elementary functions (float32 in and out). gs_exp: ≤ 1 ulp on [-87, 88], 0 below -103.97, Inf above 88.73.
- * gs_sin/gs_cos: ≤ 1 ulp for all finite x (reduced and computed in double), NaN for Inf. gs_pow: x >= 0 (NaN below), ≤ 1 ulp
- * (computed in double). */
+ * gs_sin/gs_cos: ≤ 1 ulp for all finite x (reduced and computed in double), NaN for Inf. gs_pow: x >= 0 (NaN below), ≤
+ * 1 ulp (computed in double). */
 float gs_exp(float x);
 float gs_sin(float x);
 float gs_cos(float x);
 float gs_pow(float x, float y);
 
-/* torch.mean of a float32 vector on CPU with 8-lane kernels: the exact order of additions (goldens/README.md). */
+/* torch.mean of a float32 vector on CPU with 8-lane kernels: the exact order of additions described in mean.c. */
 float gs_torch_mean(const float *x, int64_t n);
 
 /* Convert n elements of a float type to float32. src need not be aligned. */

@@ -83,7 +83,8 @@ static void assert_aborts(void (*fn)(void))
     close(ends[1]);
     char text[4096] = "";
     size_t n = 0;
-    for (ssize_t got; n < sizeof text - 1 && (got = read(ends[0], text + n, sizeof text - 1 - n)) > 0;) n += (size_t)got;
+    for (ssize_t got; n < sizeof text - 1 && (got = read(ends[0], text + n, sizeof text - 1 - n)) > 0;)
+        n += (size_t)got;
     close(ends[0]);
     int status;
     waitpid(child, &status, 0);
@@ -120,8 +121,8 @@ static void test_buffers_are_aligned_zero_and_counted(void **state)
 {
     (void)state;
     static const size_t mib = 1 << 20;
-    const size_t sizes[] = {0,       1,           63,          64,      65,          4097,           mib - 1,
-                            mib,     mib + 1,     4 * mib - 1, 4 * mib, 4 * mib + 1, 9 * mib + 12345};
+    const size_t sizes[] = {0,   1,       63,          64,      65,          4097,           mib - 1,
+                            mib, mib + 1, 4 * mib - 1, 4 * mib, 4 * mib + 1, 9 * mib + 12345};
     const uint64_t before = gs_buf_now();
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         for (int round = 0; round < 2; round++) { /* the second may get used memory */

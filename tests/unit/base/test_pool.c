@@ -243,7 +243,8 @@ static void test_failure_to_start_leaves_nothing(void **state)
         assert_non_null(strstr(err.text, "of 5; use fewer threads"));
         assert_non_null(strstr(err.text, "Resource temporarily unavailable"));
         assert_int_equal(gs_buf_now(), bytes);
-        for (int i = 0; i < 200 && live_threads() != threads; i++) usleep(1000); /* the kernel removes them a bit later */
+        for (int i = 0; i < 200 && live_threads() != threads; i++)
+            usleep(1000); /* the kernel removes them a bit later */
         assert_int_equal(live_threads(), threads);
     }
 }

@@ -114,7 +114,8 @@ static void test_validity_of_all_short_sequences(void **state)
         if (gs_utf8_valid((const char *)b, 3) != expect) fail_msg("%02x %02x %02x", b[0], b[1], b[2]);
     }
     for (uint32_t bits = 0; bits < 1u << 24; bits++) { /* four bytes, the last at its bounds */
-        b[0] = (unsigned char)(0xF0 | (bits >> 20)), b[1] = (unsigned char)(bits >> 12), b[2] = (unsigned char)(bits >> 4);
+        b[0] = (unsigned char)(0xF0 | (bits >> 20)), b[1] = (unsigned char)(bits >> 12),
+        b[2] = (unsigned char)(bits >> 4);
         static const unsigned char last[4] = {0x7F, 0x80, 0xBF, 0xC0};
         b[3] = last[bits & 3];
         const size_t expect = well_formed(b, 4) ? 4 : 0;

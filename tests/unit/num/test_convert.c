@@ -67,8 +67,8 @@ static void test_every_bf16_code(void **state)
     }
 }
 
-/* Between two neighbouring codes the middle goes to the even one, and what is off the middle by the least amount to the nearer. The
- * neighbour of the largest finite code is Inf, at the place where the next number would be. */
+/* Between two neighbouring codes the middle goes to the even one, and what is off the middle by the least amount to the
+ * nearer. The neighbour of the largest finite code is Inf, at the place where the next number would be. */
 static void check_boundaries(double (*value)(int), uint16_t (*convert)(float), int inf)
 {
     for (int code = 0; code < inf; code++) {
@@ -80,7 +80,8 @@ static void check_boundaries(double (*value)(int), uint16_t (*convert)(float), i
             const float s = sign ? -1.0f : 1.0f;
             const int bit = sign << 15;
             if (convert(s * middle) != (even | bit)) fail_msg("middle above %04x", code);
-            if (convert(s * nextafterf(middle, INFINITY)) != ((code + 1) | bit)) fail_msg("above the middle above %04x", code);
+            if (convert(s * nextafterf(middle, INFINITY)) != ((code + 1) | bit))
+                fail_msg("above the middle above %04x", code);
             if (convert(s * nextafterf(middle, 0.0f)) != (code | bit)) fail_msg("below the middle above %04x", code);
         }
     }
@@ -100,7 +101,8 @@ static void test_rounding_boundaries(void **state)
     assert_int_equal(gs_f32_to_f16(65519.996f), 0x7BFF);
     assert_int_equal(gs_f32_to_f16(0x1p-149f), 0);
     assert_int_equal(gs_f32_to_f16(-0x1p-149f), 0x8000);
-    assert_int_equal(gs_f32_to_bf16(gs_f32_from_bits(0x7F800001u)), 0x7FC0); /* a NaN in the lower half only stays one */
+    assert_int_equal(gs_f32_to_bf16(gs_f32_from_bits(0x7F800001u)),
+                     0x7FC0); /* a NaN in the lower half only stays one */
     assert_int_equal(gs_f32_to_bf16(gs_f32_from_bits(0xFFFFFFFFu)), 0xFFFF);
     assert_int_equal(gs_f32_to_f16(gs_f32_from_bits(0x7F800001u)), 0x7E00);
 }
@@ -131,11 +133,29 @@ static void test_rint(void **state)
     (void)state;
     static const struct {
         float in, out;
-    } cases[] = {{0.5f, 0},   {1.5f, 2},         {2.5f, 2},           {-0.5f, -0.0f},         {-1.5f, -2},
-                 {-2.5f, -2}, {0.49999997f, 0},  {0.50000006f, 1},    {-0.49999997f, -0.0f},  {-0.0f, -0.0f},
-                 {0, 0},      {126.5f, 126},     {127.5f, 128},       {-128.5f, -128},        {0x1p-149f, 0},
-                 {8388607.5f, 8388608},          {8388606.5f, 8388606}, {8388608, 8388608},   {8388609, 8388609},
-                 {16777215, 16777215},           {3e38f, 3e38f},      {INFINITY, INFINITY},   {-INFINITY, -INFINITY}};
+    } cases[] = {{0.5f, 0},
+                 {1.5f, 2},
+                 {2.5f, 2},
+                 {-0.5f, -0.0f},
+                 {-1.5f, -2},
+                 {-2.5f, -2},
+                 {0.49999997f, 0},
+                 {0.50000006f, 1},
+                 {-0.49999997f, -0.0f},
+                 {-0.0f, -0.0f},
+                 {0, 0},
+                 {126.5f, 126},
+                 {127.5f, 128},
+                 {-128.5f, -128},
+                 {0x1p-149f, 0},
+                 {8388607.5f, 8388608},
+                 {8388606.5f, 8388606},
+                 {8388608, 8388608},
+                 {8388609, 8388609},
+                 {16777215, 16777215},
+                 {3e38f, 3e38f},
+                 {INFINITY, INFINITY},
+                 {-INFINITY, -INFINITY}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         assert_int_equal(gs_f32_bits(gs_rint(cases[i].in)), gs_f32_bits(cases[i].out));
     for (uint64_t u = 0; u <= UINT32_MAX; u += 509) {

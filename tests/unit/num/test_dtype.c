@@ -15,10 +15,10 @@ static void test_names_and_sizes(void **state)
         gs_dtype type;
         const char *name;
         size_t bytes;
-    } expect[] = {{GS_U64, "U64", 8}, {GS_I64, "I64", 8},         {GS_F64, "F64", 8},         {GS_F32, "F32", 4},
-                  {GS_U32, "U32", 4}, {GS_I32, "I32", 4},         {GS_BF16, "BF16", 2},       {GS_F16, "F16", 2},
-                  {GS_U16, "U16", 2}, {GS_I16, "I16", 2},         {GS_F8_E4M3, "F8_E4M3", 1}, {GS_F8_E5M2, "F8_E5M2", 1},
-                  {GS_I8, "I8", 1},   {GS_U8, "U8", 1},           {GS_BOOL, "BOOL", 1}};
+    } expect[] = {{GS_U64, "U64", 8}, {GS_I64, "I64", 8}, {GS_F64, "F64", 8},         {GS_F32, "F32", 4},
+                  {GS_U32, "U32", 4}, {GS_I32, "I32", 4}, {GS_BF16, "BF16", 2},       {GS_F16, "F16", 2},
+                  {GS_U16, "U16", 2}, {GS_I16, "I16", 2}, {GS_F8_E4M3, "F8_E4M3", 1}, {GS_F8_E5M2, "F8_E5M2", 1},
+                  {GS_I8, "I8", 1},   {GS_U8, "U8", 1},   {GS_BOOL, "BOOL", 1}};
     assert_int_equal(sizeof expect / sizeof expect[0], GS_DTYPE_COUNT);
     for (size_t i = 0; i < GS_DTYPE_COUNT; i++) {
         gs_dtype found = GS_DTYPE_COUNT;

@@ -1,5 +1,5 @@
-/* exp, sin, cos and pow against the C library's double functions, in units of the last place of float32 at the exact result; and
- * the vector form of exp against the scalar one, bit by bit. SPDX-License-Identifier: Apache-2.0 */
+/* exp, sin, cos and pow against the C library's double functions, in units of the last place of float32 at the exact
+ * result; and the vector form of exp against the scalar one, bit by bit. SPDX-License-Identifier: Apache-2.0 */
 #include <float.h>
 #include <math.h>
 #include <setjmp.h>
@@ -153,7 +153,8 @@ static void test_pow_is_accurate(void **state)
     (void)state;
     double worst = 0;
     for (int i = 0; i < 1000000; i++) {
-        const float x = i % 2 ? gs_f32_from_bits((uint32_t)(random_bits() % 0x7F7FFFFF) + 1) : (float)random_between(0.5, 2);
+        const float x =
+            i % 2 ? gs_f32_from_bits((uint32_t)(random_bits() % 0x7F7FFFFF) + 1) : (float)random_between(0.5, 2);
         const double reach = 104.0 / (fabs(log((double)x)) + 1e-6);
         const float y = (float)random_between(-reach, reach);
         const double exact = pow((double)x, (double)y);
@@ -180,7 +181,8 @@ static void test_pow_at_the_edges(void **state)
     assert_true(gs_pow(2.0f, -149.0f) == 0x1p-149f);
     assert_true(gs_pow(3.0f, 4.0f) == 81.0f && gs_pow(10.0f, 10.0f) == 1e10f && gs_pow(0.25f, 0.5f) == 0.5f);
     assert_true(gs_pow(7.0f, 1.0f) == 7.0f && gs_pow(FLT_MAX, 1.0f) == FLT_MAX && gs_pow(0x1p-149f, 1.0f) == 0x1p-149f);
-    assert_true(gs_pow(2.0f, 128.0f) == INFINITY && gs_pow(2.0f, 3e38f) == INFINITY && gs_pow(2.0f, INFINITY) == INFINITY);
+    assert_true(gs_pow(2.0f, 128.0f) == INFINITY && gs_pow(2.0f, 3e38f) == INFINITY &&
+                gs_pow(2.0f, INFINITY) == INFINITY);
     assert_true(gs_pow(2.0f, -151.0f) == 0.0f && gs_pow(2.0f, -INFINITY) == 0.0f && gs_pow(0.5f, INFINITY) == 0.0f);
     assert_true(gs_pow(0.0f, 2.0f) == 0.0f && gs_pow(0.0f, -2.0f) == INFINITY && gs_pow(0.0f, 0.0f) == 1.0f);
     assert_true(gs_pow(INFINITY, 2.0f) == INFINITY && gs_pow(INFINITY, -2.0f) == 0.0f);

@@ -1,5 +1,5 @@
-/* gs_torch_mean: recorded results, orders of addition worked out by hand, and a second statement of the rule for long vectors.
- * SPDX-License-Identifier: Apache-2.0 */
+/* gs_torch_mean: recorded results, orders of addition worked out by hand, and a second statement of the rule for long
+ * vectors. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -66,8 +66,8 @@ static void test_orders_by_hand(void **state)
 }
 
 /* The sum of the values of one lane of one partial sum: level 0 holds blocks of 16 values; a finished block is added to
- * level 1, 16 finished blocks to level 2, 16 of those to level 3, which takes all that come; what is left on each level is added up at
- * the end. Valid up to 2^19 values, where blocks grow. */
+ * level 1, 16 finished blocks to level 2, 16 of those to level 3, which takes all that come; what is left on each level
+ * is added up at the end. Valid up to 2^19 values, where blocks grow. */
 static float lane_sum(const float *x, int64_t first, int64_t stride, int64_t n)
 {
     float top = 0, level2 = 0, level1 = 0, level0 = 0;
