@@ -1,6 +1,7 @@
-/* GLM-4 in the ChatGLM remote-code layout: names of the checkpoint's tensors. Rows of query_key_value: all query heads, then
- * the key groups, then the value groups. Rows of dense_h_to_4h: the gate half, then the up half. The file also carries the inverse
- * frequencies of the rotary embedding, rounded and for base 10000: they must not be used and are ignored.
+/* GLM-4 in the ChatGLM remote-code layout: names of the checkpoint's tensors. Rows of query_key_value: all query
+ * heads, then the key groups, then the value groups. Rows of dense_h_to_4h: the gate half, then the up half. The file
+ * also carries the inverse frequencies of the rotary embedding, rounded and for base 10000: they must not be used and
+ * are ignored.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "model/families.h"
 

@@ -1,6 +1,7 @@
-/* Reads and checks config.json of the ChatGLM remote-code layout. Every size is bounded here once, so that products of
- * sizes stay far inside int64 everywhere else, and so that an int8 dot product of any linear fits in 32 bits. Keys that change
- * the network are required, even where the original class has a default: a config without them was not written by it.
+/* Reads and checks config.json of the ChatGLM remote-code layout. Every size is bounded here once, so that products
+ * of sizes stay far inside int64 everywhere else, and so that an int8 dot product of any linear fits in 32 bits. Keys
+ * that change the network are required, even where the original class has a default: a config without them was not
+ * written by it.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "model/config.h"
 
@@ -12,12 +13,12 @@
 
 #define CONFIG_MAX_BYTES (16u << 20)
 #define CONFIG_MAX_DEPTH 64
-#define ROPE_BASE 10000.0
+#define ROPE_BASE        10000.0
 
 #define WIDTH_MAX 65536 /* int8 products: 2 · 2^16 · 2^7 · 2^7 stays below 2^31 only up to here */
 
-static const char supported_text[] =
-    "supported: \"chatglm\" with the GLM-4 remote-code layout (glm-4-9b, glm-4-9b-chat, glm-4-9b-chat-1m and models of that shape)";
+static const char supported_text[] = "supported: \"chatglm\" with the GLM-4 remote-code layout (glm-4-9b, "
+                                     "glm-4-9b-chat, glm-4-9b-chat-1m and models of that shape)";
 
 typedef struct reader {
     const json_t *root;
@@ -126,7 +127,7 @@ static gs_status read_sizes(const reader *r, gs_config *c)
                        (long long)(c->heads * c->head_dim), WIDTH_MAX);
     c->rotary = c->head_dim / 2;
 
-    double eps, ratio = 1.0;
+    double eps = 0.0, ratio = 1.0;
     GS_TRY(get(r, "layernorm_epsilon", "a number above 0, at most 1", &v));
     GS_TRY(check_positive(r, "layernorm_epsilon", v, 1.0, &eps));
     c->norm_eps = (float)eps;
@@ -139,8 +140,10 @@ static gs_status read_sizes(const reader *r, gs_config *c)
 
 static gs_status read_dtype(const reader *r, gs_config *c)
 {
-    static const struct { const char *name; gs_dtype dtype; } known[] = {
-        {"bfloat16", GS_BF16}, {"float16", GS_F16}, {"float32", GS_F32}};
+    static const struct {
+        const char *name;
+        gs_dtype dtype;
+    } known[] = {{"bfloat16", GS_BF16}, {"float16", GS_F16}, {"float32", GS_F32}};
     static const char must[] = "\"bfloat16\", \"float16\" or \"float32\"";
     const char *key = "torch_dtype";
     if (!json_object_get(r->root, key) && json_object_get(r->root, "dtype")) key = "dtype"; /* newer spelling */
@@ -176,8 +179,8 @@ static gs_status read_eos(const reader *r, gs_config *c)
 /* Relatives that a person may well hand over: say what they are instead of failing on a missing key. */
 static gs_status check_type(const reader *r, gs_config *c)
 {
-    static const char *const relatives[] = {"glm", "glm4", "glm4v", "glm4v_moe", "glm4v_text", "glm4_moe",
-                                            "glm4_moe_lite", "glm_moe_dsa", "glm46v", "glm_ocr"};
+    static const char *const relatives[] = {"glm",      "glm4",          "glm4v",       "glm4v_moe", "glm4v_text",
+                                            "glm4_moe", "glm4_moe_lite", "glm_moe_dsa", "glm46v",    "glm_ocr"};
     const json_t *v;
     GS_TRY(get(r, "model_type", "a string such as \"chatglm\"", &v));
     if (!json_is_string(v)) return fail_value(r, "model_type", v, "a string such as \"chatglm\"");
@@ -187,8 +190,8 @@ static gs_status check_type(const reader *r, gs_config *c)
     for (size_t i = 0; i < sizeof relatives / sizeof *relatives; i++)
         if (strcmp(type, relatives[i]) == 0)
             return gs_fail(r->err, GS_ERR_UNSUPPORTED,
-                           "%s: model_type \"%s\" is a GLM layout that is known but not supported yet; %s", r->label, shown,
-                           supported_text);
+                           "%s: model_type \"%s\" is a GLM layout that is known but not supported yet; %s", r->label,
+                           shown, supported_text);
     if (strcmp(type, "chatglm") != 0)
         return gs_fail(r->err, GS_ERR_UNSUPPORTED, "%s: model_type \"%s\" is not supported; %s", r->label, shown,
                        supported_text);
@@ -236,8 +239,8 @@ gs_status gs_config_read(gs_config *c, const char *model_dir, gs_error *err)
 {
     memset(c, 0, sizeof *c);
     if (!gs_path_is_dir(model_dir))
-        return gs_fail(err, GS_ERR_IO, "The path %s doesn't exist or not a directory; give the directory of a checkpoint",
-                       model_dir);
+        return gs_fail(err, GS_ERR_IO,
+                       "The path %s doesn't exist or not a directory; give the directory of a checkpoint", model_dir);
     char *path = gs_path_join(model_dir, "config.json");
     char *text = NULL;
     size_t n = 0;

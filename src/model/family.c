@@ -105,10 +105,10 @@ static gs_status refuse_unknown(const gs_model_tensors *m, const gs_family *f, c
     char shown[160];
     gs_printable(first->name, strlen(first->name), shown, sizeof shown);
     return gs_fail(err, GS_ERR_FILE,
-                   "%s: %s holds tensor '%s', which a %s with num_layers = %lld and add_qkv_bias = %s does not have "
+                   "%s holds tensor '%s', which a %s with num_layers = %lld and add_qkv_bias = %s does not have "
                    "(%lld such tensors); config.json and the weights do not belong together",
-                   ck->dir, ck->files[first->file].path, shown, f->title, (long long)c->layers,
-                   c->qkv_bias ? "true" : "false", (long long)count);
+                   ck->files[first->file].path, shown, f->title, (long long)c->layers, c->qkv_bias ? "true" : "false",
+                   (long long)count);
 }
 
 static gs_status find_all(gs_model_tensors *m, const gs_family *f, const gs_config *c, const gs_checkpoint *ck,

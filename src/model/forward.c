@@ -1,7 +1,8 @@
 /* The forward pass of one block of the ChatGLM layout, in float32:
  *   h += DENSE(attention(rope(QKV(norm(h)))));  h += 4H(silu(gate)·up), gate|up = H4(norm(h)).
- * Taps see the inputs of the linears and the outputs of QKV; linears may be replaced. Every kernel below gives a row the same
- * bits whatever other rows are in the call, so a sample's result does not depend on how samples are put into chunks.
+ * Taps see the inputs of the linears and the outputs of QKV; linears may be replaced. Every kernel below gives a row
+ * the same bits whatever other rows are in the call, so a sample's result does not depend on how samples are put into
+ * chunks.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "model/forward.h"
 
@@ -89,7 +90,8 @@ static gs_status qkv(const pass *p)
     return p->taps && p->taps->qkv_output ? p->taps->qkv_output(p->taps->ctx, p->chunk, p->s.qkv, p->err) : GS_OK;
 }
 
-/* Positions start at 0 in every sample. Queries and keys lie side by side in a row and rotate alike, so they go in one call. */
+/* Positions start at 0 in every sample. Queries and keys lie side by side in a row and rotate alike, so they go in
+ * one call. */
 static gs_status attention(const pass *p)
 {
     const gs_config *g = p->config;
@@ -170,7 +172,8 @@ static gs_status check_finite(const pass *p, int block_index)
     bool finite;
     gs_minmax(p->c, n, p->h, &least, &greatest, &finite);
     if (finite) return GS_OK;
-    /* Inside a sample a bad value may reach earlier rows too (0 · NaN behind the causal mask), so only the sample is named. */
+    /* Inside a sample a bad value may reach earlier rows too (0 · NaN behind the causal mask), so only the sample is
+     * named. */
     int64_t at = 0, sample = p->chunk->first;
     while (at < n - 1 && isfinite(p->h[at])) at++;
     const int64_t row = p->chunk->row0 + at / hidden;
@@ -196,10 +199,18 @@ static gs_status run(const pass *p, gs_until until)
     return until == GS_UNTIL_4H_INPUT ? GS_OK : mlp_tiled(p);
 }
 
-gs_status gs_block_forward(gs_compute *c, const gs_block *b, int block_index, const gs_rope *rope, const gs_chunk *chunk,
-                           float *h, gs_scratch *s, const gs_taps *taps, gs_until until, gs_error *err)
+gs_status gs_block_forward(gs_compute *c, const gs_block *b, int block_index, const gs_rope *rope,
+                           const gs_chunk *chunk, float *h, gs_scratch *s, const gs_taps *taps, gs_until until,
+                           gs_error *err)
 {
-    const pass p = {.c = c, .b = b, .config = b->config, .rope = rope, .chunk = chunk, .taps = taps, .h = h, .err = err,
+    const pass p = {.c = c,
+                    .b = b,
+                    .config = b->config,
+                    .rope = rope,
+                    .chunk = chunk,
+                    .taps = taps,
+                    .h = h,
+                    .err = err,
                     .s = gs_scratch_cut(s->buf.data, b->config, s->rows, s->whole_4h)};
     if (chunk->rows == 0) return GS_OK;
     if (chunk->rows > s->rows || (wanted(&p, GS_4H) && !s->whole_4h && chunk->rows > GS_LINEAR_ROWS))
@@ -215,7 +226,13 @@ gs_status gs_block_step(gs_compute *c, const gs_block *b, int block_index, const
     const gs_config *g = b->config;
     const int64_t start[2] = {0, rows};
     const gs_chunk chunk = {.count = 1, .rows = rows, .start = start};
-    const pass p = {.c = c, .b = b, .config = g, .rope = rope, .chunk = &chunk, .h = h, .err = err,
+    const pass p = {.c = c,
+                    .b = b,
+                    .config = g,
+                    .rope = rope,
+                    .chunk = &chunk,
+                    .h = h,
+                    .err = err,
                     .s = gs_scratch_cut(s->buf.data, g, s->rows, s->whole_4h)};
     const int64_t width = gs_config_qkv_width(g), attended = gs_config_attention_width(g);
     const int64_t kv = 2 * g->groups * g->head_dim;
@@ -224,8 +241,8 @@ gs_status gs_block_step(gs_compute *c, const gs_block *b, int block_index, const
     gs_rope_apply(c, rope, rows, p.s.qkv, width, g->heads + g->groups, g->head_dim, pos0);
     for (int64_t i = 0; i < rows; i++)
         memcpy(cache + (pos0 + i) * kv, p.s.qkv + i * width + attended, (size_t)kv * sizeof(float));
-    gs_attention(c, rows, pos0, p.s.qkv, width, cache, cache + kv / 2, kv, g->heads, g->groups, g->head_dim, p.s.context,
-                 attended);
+    gs_attention(c, rows, pos0, p.s.qkv, width, cache, cache + kv / 2, kv, g->heads, g->groups, g->head_dim,
+                 p.s.context, attended);
     GS_TRY(dense(&p));
     norm(&p, GS_NORM_POST);
     GS_TRY(mlp_tiled(&p));

@@ -1,6 +1,7 @@
-/* Greedy continuation with a KV cache. Blocks stay in memory as far as the limit allows; the others, and the output layer if
- * need be, are read again for every token. The prompt goes through block by block, so that reading costs nothing extra there. Keys
- * are attended in fixed blocks, so a token computed with the cache has the bits of one computed with its whole text.
+/* Greedy continuation with a KV cache. Blocks stay in memory as far as the limit allows; the others, and the output
+ * layer if need be, are read again for every token. The prompt goes through block by block, so that reading costs
+ * nothing extra there. Keys are attended in fixed blocks, so a token computed with the cache has the bits of one
+ * computed with its whole text.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "model/generate.h"
 
@@ -21,20 +22,20 @@ struct gs_generator {
     uint64_t limit;
     bool limit_given;
 
-    gs_block *block;      /* [layers]; the first n_kept are kept */
+    gs_block *block; /* [layers]; the first n_kept are kept */
     int64_t n_kept;
-    gs_block passing;     /* the others, one after the other */
+    gs_block passing; /* the others, one after the other */
     bool keep_head;
     gs_packed head;
-    float *final_norm;    /* [hidden] */
+    float *final_norm; /* [hidden] */
 
-    int64_t capacity;     /* positions in rope and cache */
+    int64_t capacity; /* positions in rope and cache */
     gs_rope rope;
-    gs_buf cache;         /* [layers, capacity, 2·groups·head_dim] */
+    gs_buf cache; /* [layers, capacity, 2·groups·head_dim] */
     gs_scratch scratch;
-    gs_buf h;             /* [capacity, hidden] */
-    float *x;             /* [hidden], the last row after the final norm */
-    float *logits;        /* [vocab] */
+    gs_buf h;      /* [capacity, hidden] */
+    float *x;      /* [hidden], the last row after the final norm */
+    float *logits; /* [vocab] */
 };
 
 /* What the kernel and, in a container, the memory controller leave; 0 = unknown. */
@@ -55,7 +56,8 @@ static uint64_t read_number(const char *path, const char *after)
 static uint64_t free_memory(void)
 {
     const uint64_t machine = read_number("/proc/meminfo", "MemAvailable:") * 1024;
-    const uint64_t most = read_number("/sys/fs/cgroup/memory.max", ""), used = read_number("/sys/fs/cgroup/memory.current", "");
+    const uint64_t most = read_number("/sys/fs/cgroup/memory.max", ""),
+                   used = read_number("/sys/fs/cgroup/memory.current", "");
     const uint64_t group = most > used ? most - used : 0;
     return most && (!machine || group < machine) ? group : machine;
 }
@@ -73,7 +75,8 @@ static gs_status open_model(gs_generator *g, const char *dir, gs_error *err)
     return gs_checkpoint_read_f32(&g->ck, g->tensors.final_norm, g->final_norm, err);
 }
 
-gs_status gs_generator_open(gs_generator **out, gs_compute *c, const char *model_dir, uint64_t memory_limit, gs_error *err)
+gs_status gs_generator_open(gs_generator **out, gs_compute *c, const char *model_dir, uint64_t memory_limit,
+                            gs_error *err)
 {
     gs_generator *g = gs_alloc(sizeof *g);
     g->c = c;
@@ -146,12 +149,13 @@ static gs_status decide(gs_generator *g, gs_error *err)
     const uint64_t used = gs_buf_now(), room = g->limit > used ? g->limit - used : 0;
     const uint64_t whole_head = head_bytes(g, g->config.vocab), least = largest + head_bytes(g, head_rows) + stage;
     g->keep_head = all + whole_head + stage <= room;
-    g->n_kept = g->keep_head ? layers : room > least ? (int64_t)((room - least) / largest) : 0;
+    g->n_kept = g->keep_head ? layers : largest > 0 && room > least ? (int64_t)((room - least) / largest) : 0;
     if (g->n_kept > layers) g->n_kept = layers;
     if (!g->limit_given || room >= least) return GS_OK;
-    return gs_fail(err, GS_ERR_MEMORY,
-                   "a memory limit of %llu MB is too small to run this model: it needs at least %llu MB; raise the limit",
-                   (unsigned long long)(g->limit >> 20), (unsigned long long)((used + least + (1u << 20) - 1) >> 20));
+    return gs_fail(
+        err, GS_ERR_MEMORY,
+        "a memory limit of %llu MB is too small to run this model: it needs at least %llu MB; raise the limit",
+        (unsigned long long)(g->limit >> 20), (unsigned long long)((used + least + (1u << 20) - 1) >> 20));
 }
 
 static gs_status prepare(gs_generator *g, int64_t positions, gs_error *err)
@@ -198,7 +202,8 @@ static gs_status feed(gs_generator *g, const int32_t *ids, int64_t n, int64_t po
         GS_TRY(get_block(g, i, &b, err));
         for (int64_t row = 0; row < n; row += GS_LINEAR_ROWS) {
             const int64_t rows = n - row < GS_LINEAR_ROWS ? n - row : GS_LINEAR_ROWS;
-            GS_TRY(gs_block_step(g->c, b, (int)i, &g->rope, rows, pos0 + row, h + row * c->hidden, cache, &g->scratch, err));
+            GS_TRY(gs_block_step(g->c, b, (int)i, &g->rope, rows, pos0 + row, h + row * c->hidden, cache, &g->scratch,
+                                 err));
         }
     }
     gs_rmsnorm(g->c, 1, c->hidden, h + (n - 1) * c->hidden, g->final_norm, NULL, c->norm_eps, g->x);

@@ -1,5 +1,6 @@
-/* Parameters from the checkpoint into memory: weights go to GEMM panels in row chunks as they are read, so that no second
- * copy of a weight ever exists; embedding rows are gathered one by one. Nothing that is not finite gets through.
+/* Parameters from the checkpoint into memory: weights go to GEMM panels in row chunks as they are read, so that no
+ * second copy of a weight ever exists; embedding rows are gathered one by one. Nothing that is not finite gets
+ * through.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "model/forward.h"
 
@@ -42,9 +43,9 @@ size_t gs_load_bytes(const gs_block_tensors *t)
 typedef struct rows_job {
     gs_dtype dtype;
     const uint8_t *raw;
-    float *wide;     /* NULL = no conversion */
+    float *wide; /* NULL = no conversion */
     int64_t cols;
-    int64_t *first;  /* [rows] column of the first bad value, -1 = none */
+    int64_t *first; /* [rows] column of the first bad value, -1 = none */
 } rows_job;
 
 static void check_row(void *ctx, int64_t row, int worker)
@@ -57,15 +58,15 @@ static void check_row(void *ctx, int64_t row, int worker)
     if (job->wide) gs_to_f32(job->dtype, raw, job->wide + row * job->cols, job->cols);
 }
 
-static gs_status check_rows(gs_compute *c, rows_job *job, const gs_tensor *t, int64_t row0, int64_t rows,
-                            gs_error *err)
+static gs_status check_rows(gs_compute *c, rows_job *job, const gs_tensor *t, int64_t row0, int64_t rows, gs_error *err)
 {
     gs_pool_run(c->pool, rows, check_row, job);
     for (int64_t row = 0; row < rows; row++)
         if (job->first[row] >= 0)
-            return gs_fail(err, GS_ERR_NUMERIC,
-                           "tensor '%s' holds NaN or infinity at [%lld, %lld]; the checkpoint is damaged, fetch it again",
-                           t->name, (long long)(row0 + row), (long long)job->first[row]);
+            return gs_fail(
+                err, GS_ERR_NUMERIC,
+                "tensor '%s' holds NaN or infinity at [%lld, %lld]; the checkpoint is damaged, fetch it again", t->name,
+                (long long)(row0 + row), (long long)job->first[row]);
     return GS_OK;
 }
 
@@ -83,7 +84,8 @@ static gs_status load_rows(gs_packed *p, gs_compute *c, const gs_checkpoint *ck,
         const int64_t rows = count - row < step ? count - row : step;
         status = gs_check_interrupt(err);
         if (status == GS_OK)
-            status = gs_checkpoint_read(ck, t, (uint64_t)(row0 + row) * row_bytes, stage, (size_t)rows * row_bytes, err);
+            status =
+                gs_checkpoint_read(ck, t, (uint64_t)(row0 + row) * row_bytes, stage, (size_t)rows * row_bytes, err);
         if (status == GS_OK) status = check_rows(c, &job, t, row0 + row, rows, err);
         if (status == GS_OK) gs_pack_rows(c, p, row, rows, job.wide ? (const void *)job.wide : stage);
     }
@@ -185,9 +187,10 @@ gs_status gs_embed(const gs_checkpoint *ck, const gs_tensor *embedding, const in
         if (status == GS_OK)
             status = gs_checkpoint_read(ck, embedding, (uint64_t)ids[i] * row_bytes, raw, row_bytes, err);
         if (status == GS_OK && gs_count_nonfinite(embedding->dtype, raw, hidden, &bad))
-            status = gs_fail(err, GS_ERR_NUMERIC,
-                             "tensor '%s' holds NaN or infinity at [%lld, %lld]; the checkpoint is damaged, fetch it again",
-                             embedding->name, (long long)ids[i], (long long)bad);
+            status =
+                gs_fail(err, GS_ERR_NUMERIC,
+                        "tensor '%s' holds NaN or infinity at [%lld, %lld]; the checkpoint is damaged, fetch it again",
+                        embedding->name, (long long)ids[i], (long long)bad);
         if (status == GS_OK) gs_to_f32(embedding->dtype, raw, h + i * hidden, hidden);
     }
     gs_free(raw);

@@ -1,5 +1,5 @@
-/* One buffer for all intermediates of a block. Only qkv, context and the normed rows grow with the rows of a chunk; the wide
- * outputs of the MLP exist for one tile at a time, unless somebody asks for the complete input of 4H.
+/* One buffer for all intermediates of a block. Only qkv, context and the normed rows grow with the rows of a chunk;
+ * the wide outputs of the MLP exist for one tile at a time, unless somebody asks for the complete input of 4H.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "model/scratch.h"
 

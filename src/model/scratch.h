@@ -1,4 +1,5 @@
-/* How the scratch of a block is cut up, and the parts of a block that forward.c and generate.c share. Private to model/.
+/* How the scratch of a block is cut up, and the parts of a block that forward.c and generate.c share. Private to
+ * model/.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_MODEL_SCRATCH_H
 #define GS_MODEL_SCRATCH_H
@@ -8,8 +9,8 @@
 /* Rows of one call of a linear, and so of every wide intermediate. */
 #define GS_LINEAR_ROWS GS_CHUNK_ROWS
 
-/* Shapes for a scratch of `rows` rows with tiles of t = min(rows, GS_LINEAR_ROWS). The attention part (qkv, context) is dead
- * when the MLP part (wide, gated) begins: they share their place. */
+/* Shapes for a scratch of `rows` rows with tiles of t = min(rows, GS_LINEAR_ROWS). The attention part (qkv, context)
+ * is dead when the MLP part (wide, gated) begins: they share their place. */
 typedef struct gs_scratch_parts {
     float *normed;  /* [rows, hidden] */
     float *y;       /* [t, hidden] */

@@ -1,8 +1,8 @@
-/* Writes a synthetic checkpoint: weights drawn row by row, so that memory does not depend on the model's size and bits do not depend
- * on the number of threads. Scales keep activations near 1 through any number of layers: linears have gain 1 on normed inputs, so
- * the residual stream grows with the square root of the depth.
- * Outlier channels change no output: a norm weight is multiplied by s and the columns of the linear behind it are divided by s; rows of the up
- * half of dense_h_to_4h are multiplied and the columns of dense_4h_to_h divided.
+/* Writes a synthetic checkpoint: weights drawn row by row, so that memory does not depend on the model's size and
+ * bits do not depend on the number of threads. Scales keep activations near 1 through any number of layers: linears
+ * have gain 1 on normed inputs, so the residual stream grows with the square root of the depth. Outlier channels
+ * change no output: a norm weight is multiplied by s and the columns of the linear behind it are divided by s; rows
+ * of the up half of dense_h_to_4h are multiplied and the columns of dense_4h_to_h divided.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "model/synth.h"
 
@@ -18,7 +18,7 @@
 #include "model/synth_files.h"
 #include "num/num.h"
 
-#define CHUNK_BYTES (16u << 20)
+#define CHUNK_BYTES   (16u << 20)
 #define DEFAULT_SHARD (2000000000)
 
 /* ---- random numbers ---- */
@@ -39,7 +39,8 @@ static uint64_t next(uint64_t *state) { return mix(*state += 0x9e3779b97f4a7c15u
 static float normal(uint64_t *state)
 {
     const uint64_t u = next(state);
-    const int32_t sum = (int32_t)(u & 0xffff) + (int32_t)(u >> 16 & 0xffff) + (int32_t)(u >> 32 & 0xffff) + (int32_t)(u >> 48);
+    const int32_t sum =
+        (int32_t)(u & 0xffff) + (int32_t)(u >> 16 & 0xffff) + (int32_t)(u >> 32 & 0xffff) + (int32_t)(u >> 48);
     return (float)(sum - 131070) * (1.0f / 37837.2f);
 }
 
@@ -103,7 +104,7 @@ typedef struct fill {
     uint64_t key;
     int64_t row0, cols;
     float mean, deviation;
-    bool vary_rows;         /* row factor in 0.5 .. 1.5: real rows differ */
+    bool vary_rows;                   /* row factor in 0.5 .. 1.5: real rows differ */
     const float *row_gain, *col_gain; /* NULL = 1 */
     uint8_t *out;
 } fill;
@@ -313,20 +314,31 @@ static gs_status check_spec(synth *y, gs_error *err)
     gs_str_release(&text);
     if (status != GS_OK) return gs_fail(err, GS_ERR_USAGE, "%s", inner.text);
     if (s->vocab < least)
-        return gs_fail(err, GS_ERR_USAGE, "synthetic model: a vocabulary of %lld is too small; it must be at least %lld",
+        return gs_fail(err, GS_ERR_USAGE,
+                       "synthetic model: a vocabulary of %lld is too small; it must be at least %lld",
                        (long long)s->vocab, (long long)least);
     if (s->outlier_channels < 0 || s->outlier_channels > s->hidden / 2 || s->outlier_channels > s->ffn / 2)
-        return gs_fail(err, GS_ERR_USAGE, "synthetic model: %d outlier channels do not fit; at most half of the widths %lld "
-                       "and %lld", s->outlier_channels, (long long)s->hidden, (long long)s->ffn);
+        return gs_fail(err, GS_ERR_USAGE,
+                       "synthetic model: %d outlier channels do not fit; at most half of the widths %lld "
+                       "and %lld",
+                       s->outlier_channels, (long long)s->hidden, (long long)s->ffn);
     if (s->shard_bytes < 0)
-        return gs_fail(err, GS_ERR_USAGE, "synthetic model: shard size %lld must not be negative", (long long)s->shard_bytes);
+        return gs_fail(err, GS_ERR_USAGE, "synthetic model: shard size %lld must not be negative",
+                       (long long)s->shard_bytes);
     return GS_OK;
 }
 
 void gs_synth_defaults(gs_synth_spec *s)
 {
-    *s = (gs_synth_spec){.hidden = 4096, .layers = 4, .heads = 32, .groups = 2, .head_dim = 128, .ffn = 13696,
-                         .vocab = 4096, .seed = 1, .outlier_channels = 4};
+    *s = (gs_synth_spec){.hidden = 4096,
+                         .layers = 4,
+                         .heads = 32,
+                         .groups = 2,
+                         .head_dim = 128,
+                         .ffn = 13696,
+                         .vocab = 4096,
+                         .seed = 1,
+                         .outlier_channels = 4};
 }
 
 gs_status gs_synth_write(const gs_synth_spec *s, gs_error *err)

@@ -1,16 +1,27 @@
-/* config.json, generation_config.json and a small byte-level tokenizer for a synthetic checkpoint. The tokenizer's entries
- * follow a rule instead of a training text: single bytes, pairs of letters, a blank before one or two letters, numbers of two and three
- * digits, and the first two bytes of common Chinese characters. Every text can be encoded with it; English comes to about two
- * characters a token. SPDX-License-Identifier: Apache-2.0 */
+/* config.json, generation_config.json and a small byte-level tokenizer for a synthetic checkpoint. The tokenizer's
+ * entries follow a rule instead of a training text: single bytes, pairs of letters, a blank before one or two
+ * letters, numbers of two and three digits, and the first two bytes of common Chinese characters. Every text can be
+ * encoded with it; English comes to about two characters a token. SPDX-License-Identifier: Apache-2.0 */
 #include "model/synth_files.h"
 
 #include <string.h>
 
 #include "io/json.h"
 
-static const char *const specials[GS_SYNTH_SPECIALS] = {
-    "<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>", "<|system|>", "<|user|>", "<|assistant|>",
-    "<|observation|>", "<|begin_of_image|>", "<|end_of_image|>", "<|begin_of_video|>", "<|end_of_video|>"};
+static const char *const specials[GS_SYNTH_SPECIALS] = {"<|endoftext|>",
+                                                        "[MASK]",
+                                                        "[gMASK]",
+                                                        "[sMASK]",
+                                                        "<sop>",
+                                                        "<eop>",
+                                                        "<|system|>",
+                                                        "<|user|>",
+                                                        "<|assistant|>",
+                                                        "<|observation|>",
+                                                        "<|begin_of_image|>",
+                                                        "<|end_of_image|>",
+                                                        "<|begin_of_video|>",
+                                                        "<|end_of_video|>"};
 static const int ends[] = {0, 7, 9}; /* the specials that end a text */
 
 /* ---- tokenizer.model ---- */

@@ -7,7 +7,7 @@
 #include "model/synth.h"
 
 #define GS_SYNTH_SPECIALS 14
-#define GS_SYNTH_PADDING 2 /* rows of the embedding behind the last special, one of them for an added "<unk>" */
+#define GS_SYNTH_PADDING  2 /* rows of the embedding behind the last special, one of them for an added "<unk>" */
 
 /* How many entries tokenizer.model gets for this vocabulary. */
 int64_t gs_synth_ranks(int64_t vocab);

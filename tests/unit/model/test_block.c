@@ -1,5 +1,5 @@
-/* A block with made-up weights against a plain double-precision restatement, at positions of several thousand, where a wrong
- * base, pairing or angle shows; how far `until` goes; and that the scratch is exactly as large as needed.
+/* A block with made-up weights against a plain double-precision restatement, at positions of several thousand, where
+ * a wrong base, pairing or angle shows; how far `until` goes; and that the scratch is exactly as large as needed.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 
@@ -14,8 +14,17 @@ typedef struct made {
 static void made_init(made *m, gs_compute *c, double rope_ratio)
 {
     uint64_t seed = 7;
-    *m = (made){.config = {.hidden = 48, .layers = 1, .heads = 4, .groups = 2, .head_dim = 32, .rotary = 16, .ffn = 80,
-                           .vocab = 10, .rope_base = 10000.0 * rope_ratio, .norm_eps = 1e-5f, .qkv_bias = true}};
+    *m = (made){.config = {.hidden = 48,
+                           .layers = 1,
+                           .heads = 4,
+                           .groups = 2,
+                           .head_dim = 32,
+                           .rotary = 16,
+                           .ffn = 80,
+                           .vocab = 10,
+                           .rope_base = 10000.0 * rope_ratio,
+                           .norm_eps = 1e-5f,
+                           .qkv_bias = true}};
     m->block.config = &m->config;
     for (gs_role role = GS_QKV; role < GS_ROLES; role++) {
         int64_t out, in;
@@ -59,7 +68,8 @@ static void plain_norm(const made *m, gs_norm which, const double *h, double *x)
     for (int64_t j = 0; j < n; j++) sum += h[j] * h[j];
     const double scale = 1.0 / sqrt(sum / (double)n + (double)m->config.norm_eps);
     const float *const bias = m->block.norm_bias[which];
-    for (int64_t j = 0; j < n; j++) x[j] = (double)m->block.norm[which][j] * h[j] * scale + (bias ? (double)bias[j] : 0.0);
+    for (int64_t j = 0; j < n; j++)
+        x[j] = (double)m->block.norm[which][j] * h[j] * scale + (bias ? (double)bias[j] : 0.0);
 }
 
 static void plain_linear(const made *m, gs_role role, const double *x, double *y)
@@ -161,6 +171,24 @@ static void forward(gs_compute *c, const made *m, const int64_t *start, int64_t 
     gs_rope_release(&rope);
 }
 
+static gs_status keep_heads(void *ctx, const gs_chunk *chunk, const float *qkv, gs_error *err)
+{
+    const int64_t width = 256; /* (4 + 2·2) · 32 */
+    (void)err;
+    memcpy(ctx, qkv + 5 * width, (size_t)((chunk->rows - 5) * width) * sizeof(float));
+    return GS_OK;
+}
+
+/* What the heads tap saw of the second sample: rotated from position 0 on. */
+static void check_heads(const float *got, const double *want, int64_t rows, int64_t width)
+{
+    float *const x = test_malloc((size_t)(rows * width) * sizeof *x);
+    for (int64_t i = 0; i < rows * width; i++) x[i] = (float)want[i];
+    const double error = worst_error(got, x, rows, width);
+    if (!(error < 2e-6)) fail_msg("rotated queries, keys, values: error %.3g", error);
+    test_free(x);
+}
+
 /* Two samples, the second of `rows` rows: positions must restart. A few hundred of its rows are compared. */
 static void check_long(double rope_ratio, int64_t rows)
 {
@@ -171,10 +199,14 @@ static void check_long(double rope_ratio, int64_t rows)
     made_init(&m, &c, rope_ratio);
     const int64_t hidden = m.config.hidden;
     float *const before = made_stream(5 + rows, hidden), *const h = made_stream(5 + rows, hidden);
-    forward(&c, &m, start, 2, h, false, NULL, GS_UNTIL_END);
+    const int64_t width = gs_config_qkv_width(&m.config);
+    float *const heads = test_malloc((size_t)(rows * width) * sizeof *heads);
+    const gs_taps taps = {.ctx = heads, .heads = keep_heads};
+    forward(&c, &m, start, 2, h, false, &taps, GS_UNTIL_END);
 
     const float *const sample = before + 5 * hidden;
     double *const qkv = plain_qkv(&m, sample, rows), *const p = test_malloc((size_t)rows * sizeof *p);
+    check_heads(heads, qkv, rows, width);
     double worst = 0;
     for (int64_t t = 0; t < rows; t += t < rows - 40 ? 61 : 1) {
         float want[48];
@@ -184,6 +216,7 @@ static void check_long(double rope_ratio, int64_t rows)
         if (error > worst) worst = error;
     }
     print_message("rope ratio %g, %lld rows: worst error %.2g\n", rope_ratio, (long long)rows, worst);
+    test_free(heads);
     test_free(p);
     test_free(qkv);
     test_free(h);
@@ -333,10 +366,15 @@ static void taps_do_not_change_the_result(void **state)
 
 static void until_stops_where_it_says(void **state)
 {
-    static const struct { gs_until until; int inputs, calls, qkv, heads; bool changed; } want[] = {
-        {GS_UNTIL_QKV_OUTPUT, 1, 1, 1, 0, false}, {GS_UNTIL_DENSE_INPUT, 2, 1, 1, 1, false},
-        {GS_UNTIL_H4_INPUT, 3, 2, 1, 1, true},    {GS_UNTIL_4H_INPUT, 4, 3, 1, 1, true},
-        {GS_UNTIL_END, 4, 4, 1, 1, true}};
+    static const struct {
+        gs_until until;
+        int inputs, calls, qkv, heads;
+        bool changed;
+    } want[] = {{GS_UNTIL_QKV_OUTPUT, 1, 1, 1, 0, false},
+                {GS_UNTIL_DENSE_INPUT, 2, 1, 1, 1, false},
+                {GS_UNTIL_H4_INPUT, 3, 2, 1, 1, true},
+                {GS_UNTIL_4H_INPUT, 4, 3, 1, 1, true},
+                {GS_UNTIL_END, 4, 4, 1, 1, true}};
     const int64_t start[] = {0, 3, 40}, rows = 40;
     (void)state;
     gs_compute c;
@@ -364,8 +402,8 @@ static void until_stops_where_it_says(void **state)
     gs_compute_close(&c);
 }
 
-static gs_status refuse_linear(void *ctx, gs_role role, const gs_chunk *chunk, int64_t row0, int64_t rows, const float *x,
-                               float *y, gs_error *err)
+static gs_status refuse_linear(void *ctx, gs_role role, const gs_chunk *chunk, int64_t row0, int64_t rows,
+                               const float *x, float *y, gs_error *err)
 {
     (void)chunk, (void)row0, (void)rows, (void)x, (void)y;
     return role == *(const gs_role *)ctx ? gs_fail(err, GS_ERR_IO, "linear %d says no", (int)role) : GS_OK;
@@ -389,7 +427,8 @@ static void failures(void **state)
     for (gs_role role = GS_QKV; role < GS_ROLES; role++) {
         const gs_taps taps = {.ctx = &role, .linear = refuse_linear};
         memset(scratch.buf.data, 0, scratch.buf.bytes);
-        FAILS(gs_block_forward(&c, &m.block, 3, &rope, &chunk, h, &scratch, &taps, GS_UNTIL_END, ERR), GS_ERR_IO, "says no");
+        FAILS(gs_block_forward(&c, &m.block, 3, &rope, &chunk, h, &scratch, &taps, GS_UNTIL_END, ERR), GS_ERR_IO,
+              "says no");
     }
     h[5 * m.config.hidden + 7] = INFINITY;
     FAILS(gs_block_forward(&c, &m.block, 3, &rope, &chunk, h, &scratch, NULL, GS_UNTIL_END, ERR), GS_ERR_NUMERIC,
@@ -397,7 +436,8 @@ static void failures(void **state)
     test_free(h);
     h = made_stream(10, m.config.hidden);
     scratch.rows = 9;
-    FAILS(gs_block_forward(&c, &m.block, 3, &rope, &chunk, h, &scratch, NULL, GS_UNTIL_END, ERR), GS_ERR_MEMORY, "block 3");
+    FAILS(gs_block_forward(&c, &m.block, 3, &rope, &chunk, h, &scratch, NULL, GS_UNTIL_END, ERR), GS_ERR_MEMORY,
+          "block 3");
     test_free(h);
     gs_scratch_release(&scratch);
     gs_scratch_release(&scratch);
@@ -409,12 +449,9 @@ static void failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rope_table_at_far_positions),
-        cmocka_unit_test(long_sample_base_10000),
-        cmocka_unit_test(long_sample_base_5000000),
-        cmocka_unit_test(taps_do_not_change_the_result),
-        cmocka_unit_test(until_stops_where_it_says),
-        cmocka_unit_test(failures),
+        cmocka_unit_test(rope_table_at_far_positions), cmocka_unit_test(long_sample_base_10000),
+        cmocka_unit_test(long_sample_base_5000000),    cmocka_unit_test(taps_do_not_change_the_result),
+        cmocka_unit_test(until_stops_where_it_says),   cmocka_unit_test(failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -99,11 +99,23 @@ static void reads_variants(void **state)
 static void every_key_is_required(void **state)
 {
     (void)state;
-    static const char *const keys[] = {
-        "model_type", "add_bias_linear", "add_qkv_bias", "apply_residual_connection_post_layernorm", "ffn_hidden_size",
-        "hidden_size", "kv_channels", "layernorm_epsilon", "multi_query_attention", "multi_query_group_num",
-        "num_attention_heads", "num_layers", "padded_vocab_size", "post_layer_norm", "rmsnorm", "seq_length",
-        "torch_dtype"};
+    static const char *const keys[] = {"model_type",
+                                       "add_bias_linear",
+                                       "add_qkv_bias",
+                                       "apply_residual_connection_post_layernorm",
+                                       "ffn_hidden_size",
+                                       "hidden_size",
+                                       "kv_channels",
+                                       "layernorm_epsilon",
+                                       "multi_query_attention",
+                                       "multi_query_group_num",
+                                       "num_attention_heads",
+                                       "num_layers",
+                                       "padded_vocab_size",
+                                       "post_layer_norm",
+                                       "rmsnorm",
+                                       "seq_length",
+                                       "torch_dtype"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         char from[80], to[80];
         gs_config c;
@@ -117,7 +129,9 @@ static void every_key_is_required(void **state)
 static void impossible_values(void **state)
 {
     (void)state;
-    static const struct { const char *from, *to, *key, *shown; } bad[] = {
+    static const struct {
+        const char *from, *to, *key, *shown;
+    } bad[] = {
         {"\"num_layers\": 40", "\"num_layers\": 0", "num_layers", "0"},
         {"\"num_layers\": 40", "\"num_layers\": 10001", "num_layers", "10001"},
         {"\"num_layers\": 40", "\"num_layers\": -1", "num_layers", "-1"},
@@ -157,7 +171,9 @@ static void impossible_values(void **state)
 static void switches_in_the_other_position(void **state)
 {
     (void)state;
-    static const struct { const char *from, *to, *key; } bad[] = {
+    static const struct {
+        const char *from, *to, *key;
+    } bad[] = {
         {"\"add_bias_linear\": false", "\"add_bias_linear\": true", "add_bias_linear"},
         {"\"rmsnorm\": true", "\"rmsnorm\": false", "rmsnorm"},
         {"\"post_layer_norm\": true", "\"post_layer_norm\": false", "post_layer_norm"},

@@ -87,7 +87,10 @@ static void config_and_weights_must_fit(void **state)
 }
 
 /* A one-file checkpoint of the tiniest legal model, with chosen deviations. */
-static const struct { const char *name; int rows, cols; } smallest[] = {
+static const struct {
+    const char *name;
+    int rows, cols;
+} smallest[] = {
     {"transformer.embedding.word_embeddings.weight", 3, 2},
     {LAYERS "0.input_layernorm.weight", 2, 0},
     {LAYERS "0.self_attention.query_key_value.weight", 12, 2},
@@ -108,13 +111,15 @@ static char *smallest_model(bool tied, const char *left_out, const char *extra, 
         const int rows = smallest[i].rows, cols = smallest[i].cols;
         if (left_out && strcmp(left_out, smallest[i].name) == 0) continue;
         const size_t bytes = (size_t)rows * (size_t)(cols ? cols : 1) * 2;
-        n += sprintf(header + n, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%d", n > 1 ? "," : "", smallest[i].name, dtype, rows);
+        n += sprintf(header + n, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%d", n > 1 ? "," : "", smallest[i].name, dtype,
+                     rows);
         if (cols) n += sprintf(header + n, ",%d", cols);
         n += sprintf(header + n, "],\"data_offsets\":[%zu,%zu]}", at, at + bytes);
         at += bytes;
     }
     if (extra) {
-        n += sprintf(header + n, ",\"%s\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[%zu,%zu]}", extra, at, at + 2);
+        n += sprintf(header + n, ",\"%s\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[%zu,%zu]}", extra, at,
+                     at + 2);
         at += 2;
     }
     n += sprintf(header + n, "}");
@@ -127,10 +132,12 @@ static char *smallest_model(bool tied, const char *left_out, const char *extra, 
     dir_put(dir, "model.safetensors", file, 8 + (size_t)n + at);
     sprintf(config,
             "{\"model_type\": \"chatglm\", \"add_bias_linear\": false, \"add_qkv_bias\": false, \"ffn_hidden_size\": 3,"
-            "\"apply_residual_connection_post_layernorm\": false, \"hidden_size\": 2, \"kv_channels\": 4, \"rmsnorm\": true,"
+            "\"apply_residual_connection_post_layernorm\": false, \"hidden_size\": 2, \"kv_channels\": 4, \"rmsnorm\": "
+            "true,"
             "\"layernorm_epsilon\": 1e-5, \"multi_query_attention\": true, \"multi_query_group_num\": 1,"
             "\"num_attention_heads\": 1, \"num_layers\": 1, \"padded_vocab_size\": 3, \"post_layer_norm\": true,"
-            "\"seq_length\": 16, \"torch_dtype\": \"float16\", \"tie_word_embeddings\": %s}", tied ? "true" : "false");
+            "\"seq_length\": 16, \"torch_dtype\": \"float16\", \"tie_word_embeddings\": %s}",
+            tied ? "true" : "false");
     dir_put(dir, "config.json", config, strlen(config));
     return dir;
 }
@@ -146,7 +153,12 @@ static gs_status find(model *m, const char *dir)
 static void extra_and_missing_tensors(void **state)
 {
     (void)state;
-    static const struct { bool tied; const char *left_out, *extra, *dtype; gs_status status; const char *word; } cases[] = {
+    static const struct {
+        bool tied;
+        const char *left_out, *extra, *dtype;
+        gs_status status;
+        const char *word;
+    } cases[] = {
         {false, NULL, NULL, "F16", GS_OK, ""},
         {false, NULL, "transformer.rotary_pos_emb.inv_freq", "F16", GS_OK, ""},
         {false, NULL, "transformer.rotary_pos_emb.inv_freq2", "F16", GS_ERR_FILE, "inv_freq2"},
@@ -164,7 +176,8 @@ static void extra_and_missing_tensors(void **state)
         const gs_status status = find(&m, dir);
         if (cases[i].status == GS_OK && status != GS_OK) fail_msg("%s", test_error.text);
         if (cases[i].status != GS_OK) FAILS(status, cases[i].status, cases[i].word, dir);
-        if (status == GS_OK) assert_int_equal(m.tensors.head == m.tensors.embedding, cases[i].tied && cases[i].left_out);
+        if (status == GS_OK)
+            assert_int_equal(m.tensors.head == m.tensors.embedding, cases[i].tied && cases[i].left_out);
         model_close(&m);
         dir_remove(dir);
     }

@@ -1,4 +1,5 @@
-/* A block against the reference model's own outputs, module by module; and that nothing depends on chunks, threads or tiles.
+/* A block against the reference model's own outputs, module by module; and that nothing depends on chunks, threads or
+ * tiles.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 
@@ -65,7 +66,8 @@ static bool want_all(void *ctx, gs_role role) { return ctx && role < GS_ROLES; }
 
 static gs_status see_input(void *ctx, gs_role role, const gs_chunk *chunk, const float *x, gs_error *err)
 {
-    static const char *const names[GS_ROLES] = {"input_layernorm", "core_attention", "post_attention_layernorm", "swiglu"};
+    static const char *const names[GS_ROLES] = {"input_layernorm", "core_attention", "post_attention_layernorm",
+                                                "swiglu"};
     watcher *const w = ctx;
     int64_t out, in;
     (void)err;
@@ -160,8 +162,8 @@ static void check_golden(const char *dir, const char *file)
     const int64_t hidden = m.config.hidden;
     float *const h = test_calloc((size_t)(prompts.tokens * hidden), sizeof *h);
 
-    gs_samples first = {.count = 1, .tokens = prompts.start[1], .longest = prompts.start[1], .start = prompts.start,
-                        .id = prompts.id};
+    gs_samples first = {
+        .count = 1, .tokens = prompts.start[1], .longest = prompts.start[1], .start = prompts.start, .id = prompts.id};
     forward_all(&c, &m, &first, h, &g);
     forward_all(&c, &m, &prompts, h, NULL);
     for (int64_t i = 0; i < prompts.count; i++) expect_logits(&c, &m, &g, i, h + (prompts.start[i + 1] - 1) * hidden);
@@ -222,7 +224,8 @@ static void same_bits_alone_and_together(void **state)
         for (int64_t s = 0; s < prompts.count; s++) {
             const int64_t n = prompts.start[s + 1] - prompts.start[s];
             int64_t start[2] = {0, n};
-            gs_samples one = {.count = 1, .tokens = n, .longest = n, .start = start, .id = prompts.id + prompts.start[s]};
+            gs_samples one = {
+                .count = 1, .tokens = n, .longest = n, .start = start, .id = prompts.id + prompts.start[s]};
             forward_all(&c, &m, &one, alone, NULL);
             assert_memory_equal(alone, together + prompts.start[s] * hidden, (size_t)(n * hidden) * sizeof *alone);
         }

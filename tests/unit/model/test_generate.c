@@ -8,12 +8,14 @@
 #define DEMO GS_SOURCE_DIR "/demo/glm4-mini"
 
 /* Made once by the original modelling code in float32. */
-static const struct { const char *prompt, *continuation; } known[] = {
+static const struct {
+    const char *prompt, *continuation;
+} known[] = {
     {"The kernel is the part of the system that",
      " is not in the kernel. The kernel was configured with the kernel, and the kernel was configured with the "
      "CONFIG_ALL flag. This flag is not supported by the kernel. The kernel"},
-    {"如果文件不存在，",
-     "否则将文件保存为文件夹。文件 /etc/network/interfaces 文件中的文件夹，以及 /etc/network/interfaces 文件中的文件夹"},
+    {"如果文件不存在，", "否则将文件保存为文件夹。文件 /etc/network/interfaces 文件中的文件夹，以及 "
+                         "/etc/network/interfaces 文件中的文件夹"},
     {"To insert a table, choose",
      " Format - Table of Contents - Table of Contents - Table of Contents - Table of Contents - Table of Contents - "
      "Table of Contents and Table"},

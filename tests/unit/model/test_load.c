@@ -125,7 +125,12 @@ static void damage(const model *m, const gs_tensor *t, int64_t row, int64_t col,
 
 static void damaged_weights_are_named(void **state)
 {
-    static const struct { int kind, index; int64_t row, col; uint16_t bits; const char *name, *place; } cases[] = {
+    static const struct {
+        int kind, index;
+        int64_t row, col;
+        uint16_t bits;
+        const char *name, *place;
+    } cases[] = {
         {0, GS_QKV, 191, 127, 0x7fc0, "layers.1.self_attention.query_key_value.weight", "[191, 127]"},
         {0, GS_DENSE, 0, 0, 0x7f80, "layers.1.self_attention.dense.weight", "[0, 0]"},
         {0, GS_H4, 300, 5, 0xff80, "layers.1.mlp.dense_h_to_4h.weight", "[300, 5]"},

@@ -1,5 +1,5 @@
-/* Synthetic checkpoints: they open, they talk to the tokenizer, activations stay finite through many layers, outlier channels are there and
- * change nothing, and the same seed gives the same bytes. SPDX-License-Identifier: Apache-2.0 */
+/* Synthetic checkpoints: they open, they talk to the tokenizer, activations stay finite through many layers, outlier
+ * channels are there and change nothing, and the same seed gives the same bytes. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 
 #include "unit/model/fixture.h"
