@@ -1,5 +1,5 @@
-/* UTF-8 (RFC 3629): validity, one code point at a time, and text made safe to print. SPDX-License-Identifier:
- * Apache-2.0 */
+/* UTF-8 (RFC 3629): validity, one code point at a time, and text made safe to print.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "base/str.h"

@@ -4,8 +4,8 @@
  *
  * Method: x = n ln 2 + r with n an integer and |r| <= ln 2 / 2 (ln 2 split in two, the first part short enough that n
  * times it is exact); e^r = 1 + r + r^2 q(r), q of degree 5 with the least largest relative error (Remez; 5.4e-11); the
- * power of two is applied in two factors, so that results below 2^-126 are rounded once. SPDX-License-Identifier:
- * Apache-2.0 */
+ * power of two is applied in two factors, so that results below 2^-126 are rounded once.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_NUM_EXPF_H
 #define GS_NUM_EXPF_H
 
