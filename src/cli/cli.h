@@ -7,17 +7,18 @@
 
 /* What a command takes: its options, its words, and what the help says about it. */
 typedef struct gs_cli_spec {
-    const char *usage;                   /* after the command's name: "FILE|DIR [options]" */
-    const char *about;                   /* a few sentences */
-    const gs_option *rows; int count;
+    const char *usage; /* after the command's name: "FILE|DIR [options]" */
+    const char *about; /* a few sentences */
+    const gs_option *rows;
+    int count;
     int max_words;
 } gs_cli_spec;
 
 typedef struct gs_command {
     const char *name;
-    const char *summary;                 /* one line for `glmslim help` */
-    int (*run)(int argc, char **argv);   /* argv[0] = the command; returns the exit code */
-    const gs_cli_spec *spec;             /* NULL for quant, whose table is recipe/options.c, and for hidden commands */
+    const char *summary;               /* one line for `glmslim help` */
+    int (*run)(int argc, char **argv); /* argv[0] = the command; returns the exit code */
+    const gs_cli_spec *spec;           /* NULL for quant, whose table is recipe/options.c, and for hidden commands */
     bool hidden;
 } gs_command;
 
@@ -32,9 +33,10 @@ int gs_cmd_generate(int argc, char **argv);
 int gs_cmd_synth(int argc, char **argv);
 int gs_cmd_version(int argc, char **argv);
 int gs_cmd_help(int argc, char **argv);
-int gs_cmd_docs(int argc, char **argv);  /* hidden: docs/ and the man page out of the tables */
+int gs_cmd_docs(int argc, char **argv); /* hidden: docs/ and the man page out of the tables */
 
-extern const gs_cli_spec gs_spec_inspect, gs_spec_tokenize, gs_spec_generate, gs_spec_synth, gs_spec_version, gs_spec_help;
+extern const gs_cli_spec gs_spec_inspect, gs_spec_tokenize, gs_spec_generate, gs_spec_synth, gs_spec_version,
+    gs_spec_help;
 
 /* The whole program: argv as main() got it. */
 int gs_cli_main(int argc, char **argv);

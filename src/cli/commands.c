@@ -8,7 +8,8 @@
 
 const gs_command gs_commands[] = {
     {"quant", "quantize a checkpoint; the same as calling the program quant_glm", gs_cmd_quant, NULL, false},
-    {"inspect", "show what is in a safetensors file, a checkpoint or a quantized directory", gs_cmd_inspect, &gs_spec_inspect, false},
+    {"inspect", "show what is in a safetensors file, a checkpoint or a quantized directory", gs_cmd_inspect,
+     &gs_spec_inspect, false},
     {"tokenize", "turn text into token ids, or ids into text", gs_cmd_tokenize, &gs_spec_tokenize, false},
     {"generate", "let a float checkpoint continue a text", gs_cmd_generate, &gs_spec_generate, false},
     {"synth", "write a synthetic checkpoint of any shape", gs_cmd_synth, &gs_spec_synth, false},
@@ -33,7 +34,8 @@ static void print_commands(FILE *to)
     fprintf(to, "usage: glmslim COMMAND [options]\n\nPost-training quantization of GLM-4 checkpoints.\n\n");
     for (int i = 0; i < gs_command_count; i++)
         if (!gs_commands[i].hidden) fprintf(to, "  %-10s %s\n", gs_commands[i].name, gs_commands[i].summary);
-    fprintf(to, "\n`glmslim help COMMAND` shows the options of a command. Called as quant_glm, the program takes the options of\n"
+    fprintf(to, "\n`glmslim help COMMAND` shows the options of a command. Called as quant_glm, the program takes the "
+                "options of\n"
                 "quant directly.\n");
 }
 
@@ -42,7 +44,8 @@ static int unknown_command(const char *name)
     gs_error err;
     char shown[80];
     gs_printable(name, strlen(name), shown, sizeof shown);
-    return gs_cli_finish(gs_fail(&err, GS_ERR_USAGE, "there is no command \"%s\"; `glmslim help` lists them", shown), &err);
+    return gs_cli_finish(gs_fail(&err, GS_ERR_USAGE, "there is no command \"%s\"; `glmslim help` lists them", shown),
+                         &err);
 }
 
 int gs_cmd_help(int argc, char **argv)
@@ -74,7 +77,10 @@ static int run(int argc, char **argv)
     if (c != NULL) return c->run(argc - 1, argv + 1);
     if (strncmp(word, "--", 2) == 0) { /* the script's options without the command */
         gs_error err;
-        return gs_cli_finish(gs_fail(&err, GS_ERR_USAGE, "options come after a command: `glmslim quant %s ...`; `glmslim help` lists the commands", word), &err);
+        return gs_cli_finish(
+            gs_fail(&err, GS_ERR_USAGE,
+                    "options come after a command: `glmslim quant %s ...`; `glmslim help` lists the commands", word),
+            &err);
     }
     return unknown_command(word);
 }

@@ -33,10 +33,12 @@ static const gs_command *command_of(const gs_cli_spec *spec)
     return NULL;
 }
 
-bool gs_cli_parse(const gs_cli_spec *spec, int argc, char **argv, void *args, const char **words, int *n_words, int *exit_code)
+bool gs_cli_parse(const gs_cli_spec *spec, int argc, char **argv, void *args, const char **words, int *n_words,
+                  int *exit_code)
 {
     gs_error err;
-    gs_option_parse request = {.rows = spec->rows, .count = spec->count, .object = args, .words = words, .max_words = spec->max_words};
+    gs_option_parse request = {
+        .rows = spec->rows, .count = spec->count, .object = args, .words = words, .max_words = spec->max_words};
     *exit_code = gs_cli_finish(gs_options_parse_rows(&request, argc, argv, &err), &err);
     if (*exit_code != 0) return false;
     if (request.help) {
@@ -72,11 +74,14 @@ static char *directory_of(const char *path)
 gs_status gs_cli_check_json(const char *path, gs_error *err)
 {
     if (path == NULL) return GS_OK;
-    if (path[0] == '\0' || gs_path_is_dir(path)) return gs_fail(err, GS_ERR_USAGE, "--json needs the name of a file, \"%s\" is none", path);
+    if (path[0] == '\0' || gs_path_is_dir(path))
+        return gs_fail(err, GS_ERR_USAGE, "--json needs the name of a file, \"%s\" is none", path);
     char *dir = directory_of(path);
     gs_status status = GS_OK;
     if (access(dir, W_OK | X_OK) != 0)
-        status = gs_fail_errno(err, errno, "--json %s: cannot write into the directory \"%s\"; create it or choose another file", path, dir);
+        status = gs_fail_errno(err, errno,
+                               "--json %s: cannot write into the directory \"%s\"; create it or choose another file",
+                               path, dir);
     gs_free(dir);
     return status;
 }
@@ -90,7 +95,8 @@ gs_status gs_cli_write_json(const char *path, const char *text, size_t n, gs_err
     gs_str_add(&content, text, n);
     gs_str_addc(&content, '\n');
     gs_status status = gs_file_write_all(temporary.data, content.data, content.len, 0644, err);
-    if (status == GS_OK && rename(temporary.data, path) != 0) status = gs_fail_errno(err, errno, "--json %s: cannot rename into place", path);
+    if (status == GS_OK && rename(temporary.data, path) != 0)
+        status = gs_fail_errno(err, errno, "--json %s: cannot rename into place", path);
     if (status != GS_OK) unlink(temporary.data);
     gs_str_release(&temporary);
     gs_str_release(&content);

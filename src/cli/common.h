@@ -12,15 +12,21 @@ typedef struct gs_cli_common {
 } gs_cli_common;
 
 /* The rows of gs_cli_common, last in every table; the struct must be the first member. */
-extern const char *const gs_cli_file_word[];
-#define GS_CLI_COMMON_ROWS                                                                                            \
-    {"json", GS_OPT_STRING, offsetof(gs_cli_common, json), NULL, NULL, "write the result to a file as JSON", "", true},        \
-        {"threads", GS_OPT_INT, offsetof(gs_cli_common, threads), "0", NULL, "threads; 0 = all this process may use", "", true}, \
-        {"quiet", GS_OPT_FLAG, offsetof(gs_cli_common, quiet), NULL, NULL, "only the result, warnings and errors", "", true}
+#define GS_CLI_COMMON_ROWS                                                                                             \
+    {                                                                                                                  \
+        "json", GS_OPT_STRING, offsetof(gs_cli_common, json), NULL, NULL, "write the result to a file as JSON",        \
+        "",     true},                                                                                                 \
+        {"threads", GS_OPT_INT, offsetof(gs_cli_common, threads), "0", NULL, "threads; 0 = all this process may use",  \
+         "",        true},                                                                                             \
+    {                                                                                                                  \
+        "quiet", GS_OPT_FLAG, offsetof(gs_cli_common, quiet), NULL, NULL, "only the result, warnings and errors", "",  \
+            true                                                                                                       \
+    }
 
 /* Parse argv by spec into *args (whose defaults are set by the caller, common part by this). Prints help, or an error. Returns
  * true to go on; otherwise *exit_code is what the command returns. words: room for spec->max_words; *n_words found. */
-bool gs_cli_parse(const gs_cli_spec *spec, int argc, char **argv, void *args, const char **words, int *n_words, int *exit_code);
+bool gs_cli_parse(const gs_cli_spec *spec, int argc, char **argv, void *args, const char **words, int *n_words,
+                  int *exit_code);
 void gs_cli_help_text(const gs_command *c, gs_str *out);
 
 /* Program name for messages and help: "glmslim", or "quant_glm" when called by that name. */
@@ -43,9 +49,9 @@ int gs_cli_close_output(int code);
 void gs_screen_quiet(bool quiet);
 void gs_screen_error(const char *text);
 void gs_screen_warning(const char *text);
-void gs_screen_note(const char *text);        /* not with --quiet */
+void gs_screen_note(const char *text);         /* not with --quiet */
 void gs_screen_progress(const gs_progress *p); /* not with --quiet */
-void gs_screen_clear(void);                   /* remove the progress line */
+void gs_screen_clear(void);                    /* remove the progress line */
 /* Text of the progress line in at most `width` columns. */
 void gs_progress_text(const gs_progress *p, int width, gs_str *out);
 extern const gs_watch gs_screen_watch;

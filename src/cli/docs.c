@@ -19,8 +19,10 @@ static const char *const exit_codes[][2] = {
 };
 
 static const char *const environment[][2] = {
-    {"GLMSLIM_CPU", "Instruction set to use instead of the best one: c, avx2, avx512, avx512-vnni, avx512-bf16. The results do not depend on it."},
-    {"ASCEND_RT_VISIBLE_DEVICES, PYTORCH_NPU_ALLOC_CONF", "Known from the original's instructions; without effect, a note says so."},
+    {"GLMSLIM_CPU", "Instruction set to use instead of the best one: c, avx2, avx512, avx512-vnni, avx512-bf16. The "
+                    "results do not depend on it."},
+    {"ASCEND_RT_VISIBLE_DEVICES, PYTORCH_NPU_ALLOC_CONF",
+     "Known from the original's instructions; without effect, a note says so."},
     {"RANK", "As in the original an integer; anything else is a warning and counts as 0. Without effect."},
 };
 
@@ -65,9 +67,11 @@ static void man_page(gs_str *out)
     gs_str_adds(out, ".\\\" Printed by `glmslim docs man`; do not edit.\n.\\\" SPDX-License-Identifier: Apache-2.0\n"
                      ".TH GLMSLIM 1 \"\" \"glmslim " GLMSLIM_VERSION "\" \"User Commands\"\n"
                      ".SH NAME\nglmslim, quant_glm \\- post\\-training quantization of GLM\\-4 checkpoints\n"
-                     ".SH SYNOPSIS\n.B quant_glm\n\\-\\-model_path DIR \\-\\-save_directory DIR [options]\n.br\n.B glmslim\nCOMMAND [options]\n"
+                     ".SH SYNOPSIS\n.B quant_glm\n\\-\\-model_path DIR \\-\\-save_directory DIR [options]\n.br\n.B "
+                     "glmslim\nCOMMAND [options]\n"
                      ".SH DESCRIPTION\n"
-                     "glmslim quantizes GLM\\-4 checkpoints and writes directories that MindIE and vllm\\-ascend load. The same program\n"
+                     "glmslim quantizes GLM\\-4 checkpoints and writes directories that MindIE and vllm\\-ascend load. "
+                     "The same program\n"
                      "called as\n.B quant_glm\ntakes the command line of the original script quant_glm.py.\n"
                      ".PP\nCommands:\n");
     for (int i = 0; i < gs_command_count; i++) {
@@ -78,8 +82,10 @@ static void man_page(gs_str *out)
     }
     gs_str_adds(out, ".SH OPTIONS OF QUANT\n");
     gs_options_roff(out);
-    gs_str_adds(out, ".TP\n.B \\-\\-json \\fRFILE\nWrite the report to a file as JSON.\n.TP\n.B \\-\\-quiet\nOnly warnings and errors.\n"
-                     ".PP\nThe progress line shows the block, the step, the share of the work that is done, the time left, tokens through one\n"
+    gs_str_adds(out, ".TP\n.B \\-\\-json \\fRFILE\nWrite the report to a file as JSON.\n.TP\n.B \\-\\-quiet\nOnly "
+                     "warnings and errors.\n"
+                     ".PP\nThe progress line shows the block, the step, the share of the work that is done, the time "
+                     "left, tokens through one\n"
                      "block per second, and the memory in use.\n.SH OTHER COMMANDS\n");
     for (int i = 0; i < gs_command_count; i++)
         if (!gs_commands[i].hidden && gs_commands[i].spec != NULL) add_command(out, &gs_commands[i]);
@@ -89,9 +95,11 @@ static void man_page(gs_str *out)
     add_pairs(out, environment, sizeof environment / sizeof environment[0]);
     gs_str_adds(out, ".SH EXAMPLES\n");
     add_example(out, "The documented recipe, W8A8 with an int8 key/value cache:",
-                "quant_glm --model_path glm-4-9b --save_directory out --device_type npu --act_method 2 --disable_level L0 --w_bit 8 --a_bit 8 "
+                "quant_glm --model_path glm-4-9b --save_directory out --device_type npu --act_method 2 --disable_level "
+                "L0 --w_bit 8 --a_bit 8 "
                 "--use_kvcache_quant True --calib_file calib.json --anti_file anti.json --trust_remote_code True");
-    add_example(out, "What it would do, without doing it:", "glmslim quant --model_path glm-4-9b --save_directory out --dry_run");
+    add_example(out, "What it would do, without doing it:",
+                "glmslim quant --model_path glm-4-9b --save_directory out --dry_run");
     add_example(out, "What came out:", "glmslim inspect out");
 }
 

@@ -21,20 +21,23 @@ typedef struct generate_args {
 } generate_args;
 
 static const gs_option rows[] = {
-    {"prompt", GS_OPT_STRING, offsetof(generate_args, prompt), NULL, NULL, "the text to continue, instead of standard input", "", true},
+    {"prompt", GS_OPT_STRING, offsetof(generate_args, prompt), NULL, NULL,
+     "the text to continue, instead of standard input", "", true},
     {"max_new", GS_OPT_INT64, offsetof(generate_args, max_new), "64", NULL, "tokens to add at most", "", true},
-    {"no_echo", GS_OPT_FLAG, offsetof(generate_args, no_echo), NULL, NULL, "print only what is added, not the prompt", "", true},
-    {"no_prefix", GS_OPT_FLAG, offsetof(generate_args, no_prefix), NULL, NULL, "do not start with [gMASK]<sop>", "", true},
-    {"memory", GS_OPT_INT64, offsetof(generate_args, memory), "0", NULL, "bytes for weights kept in memory; 0 = what is free",
-     "What does not fit is read again for each token.", true},
+    {"no_echo", GS_OPT_FLAG, offsetof(generate_args, no_echo), NULL, NULL, "print only what is added, not the prompt",
+     "", true},
+    {"no_prefix", GS_OPT_FLAG, offsetof(generate_args, no_prefix), NULL, NULL, "do not start with [gMASK]<sop>", "",
+     true},
+    {"memory", GS_OPT_INT64, offsetof(generate_args, memory), "0", NULL,
+     "bytes for weights kept in memory; 0 = what is free", "What does not fit is read again for each token.", true},
     GS_CLI_COMMON_ROWS,
 };
 
-const gs_cli_spec gs_spec_generate = {
-    "MODEL_DIR [--prompt TEXT] [options]",
-    "Continue a text with a float checkpoint, always taking the most likely token, until the model ends it or --max_new\n"
-    "tokens are added. Needs a float checkpoint, not a quantized directory.",
-    rows, (int)(sizeof rows / sizeof rows[0]), 1};
+const gs_cli_spec gs_spec_generate = {"MODEL_DIR [--prompt TEXT] [options]",
+                                      "Continue a text with a float checkpoint, always taking the most likely token, "
+                                      "until the model ends it or --max_new\n"
+                                      "tokens are added. Needs a float checkpoint, not a quantized directory.",
+                                      rows, (int)(sizeof rows / sizeof rows[0]), 1};
 
 typedef struct stream {
     const gs_tokenizer *tokenizer;
@@ -80,7 +83,8 @@ static bool on_id(void *ctx, int32_t id)
     return gs_check_interrupt(NULL) == GS_OK && !ferror(stdout);
 }
 
-static gs_status write_json(const char *path, const gs_str *prompt, const gs_ids *prompt_ids, const stream *s, double seconds, gs_error *err)
+static gs_status write_json(const char *path, const gs_str *prompt, const gs_ids *prompt_ids, const stream *s,
+                            double seconds, gs_error *err)
 {
     gs_json_out *j = gs_json_out_create(2);
     gs_json_out_begin(j, '{');
@@ -104,7 +108,8 @@ static gs_status write_json(const char *path, const gs_str *prompt, const gs_ids
     return status;
 }
 
-static gs_status talk(const generate_args *a, const char *dir, gs_generator *g, gs_tokenizer *t, const gs_str *prompt, gs_error *err)
+static gs_status talk(const generate_args *a, const char *dir, gs_generator *g, gs_tokenizer *t, const gs_str *prompt,
+                      gs_error *err)
 {
     (void)dir;
     gs_ids ids = {0};
@@ -112,7 +117,8 @@ static gs_status talk(const generate_args *a, const char *dir, gs_generator *g, 
     gs_str_init(&s.text);
     gs_str_init(&s.pending);
     gs_status status = gs_tokenizer_encode(t, prompt->data, prompt->len, !a->no_prefix, &ids, err);
-    if (status == GS_OK && ids.count == 0) status = gs_fail(err, GS_ERR_USAGE, "the prompt is empty: without the prefix there is nothing to continue");
+    if (status == GS_OK && ids.count == 0)
+        status = gs_fail(err, GS_ERR_USAGE, "the prompt is empty: without the prefix there is nothing to continue");
     if (status == GS_OK) {
         if (!a->no_echo) fwrite(prompt->data, 1, prompt->len, stdout);
         fflush(stdout);
@@ -124,9 +130,11 @@ static gs_status talk(const generate_args *a, const char *dir, gs_generator *g, 
         fflush(stdout);
         if (status == GS_OK) status = gs_check_interrupt(err);
         char note[160];
-        snprintf(note, sizeof note, "%lld prompt tokens, %lld new tokens, %.2f s", (long long)ids.count, (long long)s.ids.count, seconds);
+        snprintf(note, sizeof note, "%lld prompt tokens, %lld new tokens, %.2f s", (long long)ids.count,
+                 (long long)s.ids.count, seconds);
         if (status == GS_OK) gs_screen_note(note);
-        if (status == GS_OK && a->common.json != NULL) status = write_json(a->common.json, prompt, &ids, &s, seconds, err);
+        if (status == GS_OK && a->common.json != NULL)
+            status = write_json(a->common.json, prompt, &ids, &s, seconds, err);
     }
     gs_ids_release(&ids);
     gs_ids_release(&s.ids);
@@ -171,7 +179,10 @@ int gs_cmd_generate(int argc, char **argv)
     int n, code;
     gs_error err;
     if (!gs_cli_parse(&gs_spec_generate, argc, argv, &a, words, &n, &code)) return code;
-    if (n < 1) return gs_cli_finish(gs_fail(&err, GS_ERR_USAGE, "generate needs the model's directory: glmslim generate MODEL_DIR --prompt TEXT"), &err);
+    if (n < 1)
+        return gs_cli_finish(gs_fail(&err, GS_ERR_USAGE,
+                                     "generate needs the model's directory: glmslim generate MODEL_DIR --prompt TEXT"),
+                             &err);
     gs_str prompt;
     gs_str_init(&prompt);
     gs_status status = read_prompt(&a, &prompt, &err);

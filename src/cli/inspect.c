@@ -36,7 +36,8 @@ static gs_status find_description(const char *dir, char **out, gs_error *err)
     if (d == NULL) return gs_fail_errno(err, errno, "%s: cannot list the directory", dir);
     for (struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
         const size_t n = strlen(e->d_name);
-        if (strncmp(e->d_name, "quant_model_description", 23) != 0 || n < 28 || strcmp(e->d_name + n - 5, ".json") != 0) continue;
+        if (strncmp(e->d_name, "quant_model_description", 23) != 0 || n < 28 || strcmp(e->d_name + n - 5, ".json") != 0)
+            continue;
         if (*out != NULL && strcmp(*out, e->d_name) <= 0) continue;
         gs_free(*out);
         *out = gs_strdup(e->d_name);
@@ -155,6 +156,8 @@ int gs_cmd_inspect(int argc, char **argv)
     gs_error err;
     if (!gs_cli_parse(&gs_spec_inspect, argc, argv, &a, words, &n, &code)) return code;
     if (n < 1)
-        return gs_cli_finish(gs_fail(&err, GS_ERR_USAGE, "inspect needs a safetensors file or a directory: glmslim inspect FILE|DIR"), &err);
+        return gs_cli_finish(
+            gs_fail(&err, GS_ERR_USAGE, "inspect needs a safetensors file or a directory: glmslim inspect FILE|DIR"),
+            &err);
     return gs_cli_finish(run(&a, words[0], &err), &err);
 }

@@ -9,17 +9,18 @@
 
 typedef struct gs_inspect {
     const char *path;
-    const char *kind;       /* "file", "checkpoint", "quantized" */
-    const char *title;      /* of the model family, or NULL */
+    const char *kind;  /* "file", "checkpoint", "quantized" */
+    const char *title; /* of the model family, or NULL */
     const gs_tensor_table *table;
-    const gs_file *files; int n_files;
+    const gs_file *files;
+    int n_files;
 
-    gs_file file;           /* a single file */
+    gs_file file; /* a single file */
     gs_tensor_table own_table;
     gs_checkpoint checkpoint; /* a directory */
     bool opened, has_config;
     gs_config config;
-    json_t *description;    /* of a quantized directory, or NULL */
+    json_t *description; /* of a quantized directory, or NULL */
     char *description_name;
 } gs_inspect;
 

@@ -62,7 +62,8 @@ static void put_description(gs_json_out *j, const gs_inspect *v)
     json_t *value;
     gs_json_out_key(j, "quantization");
     gs_json_out_begin(j, '{');
-    json_object_foreach (v->description, key, value) {
+    json_object_foreach(v->description, key, value)
+    {
         if (gs_checkpoint_find(&v->checkpoint, key) != NULL) continue;
         char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_COMPACT);
         if (text == NULL) continue;

@@ -11,10 +11,10 @@
 
 /* Tensors that differ only in the number of their block. */
 typedef struct group {
-    char *pattern;          /* the number replaced by '*' */
+    char *pattern; /* the number replaced by '*' */
     const char *type;
     const gs_tensor *first;
-    int64_t order;          /* place of the first tensor */
+    int64_t order; /* place of the first tensor */
     int64_t count;
     uint64_t bytes;
 } group;
@@ -49,7 +49,8 @@ static int compare_kind(const void *x, const void *y)
     if (d == 0) d = compare_text(a->type, b->type);
     if (d == 0) d = (int)a->first->dtype - (int)b->first->dtype;
     if (d == 0) d = a->first->rank - b->first->rank;
-    for (int i = 0; d == 0 && i < a->first->rank; i++) d = (a->first->shape[i] > b->first->shape[i]) - (a->first->shape[i] < b->first->shape[i]);
+    for (int i = 0; d == 0 && i < a->first->rank; i++)
+        d = (a->first->shape[i] > b->first->shape[i]) - (a->first->shape[i] < b->first->shape[i]);
     return d != 0 ? d : (a->order > b->order) - (a->order < b->order);
 }
 
@@ -81,7 +82,8 @@ static void add_group(const group *g, int width, bool types, gs_str *out)
     shape_text(g->first, &shape);
     gs_bytes_text(g->bytes, size);
     gs_printable(g->pattern, strlen(g->pattern), name, sizeof name);
-    gs_str_printf(out, "  %-*s %5" PRId64 "  %-7s %-20s %10s", width, name, g->count, gs_dtype_name(g->first->dtype), shape.data, size);
+    gs_str_printf(out, "  %-*s %5" PRId64 "  %-7s %-20s %10s", width, name, g->count, gs_dtype_name(g->first->dtype),
+                  shape.data, size);
     if (types) {
         char type[80];
         const char *text = g->type != NULL ? g->type : "(not in the description)";
@@ -114,9 +116,10 @@ static void add_tensors(const gs_inspect *v, bool all, gs_str *out)
     size_t width = 6;
     for (int64_t i = 0; i < kept; i++) {
         const size_t w = strlen(g[i].pattern);
-        if (w > width) width = w < 80 ? w : 80;
+        if (w > width) width = w < 100 ? w : 100;
     }
-    gs_str_printf(out, "\n  %-*s %5s  %-7s %-20s %10s%s\n", (int)width, "tensor", "count", "dtype", "shape", "bytes", v->description != NULL ? "  type" : "");
+    gs_str_printf(out, "\n  %-*s %5s  %-7s %-20s %10s%s\n", (int)width, "tensor", "count", "dtype", "shape", "bytes",
+                  v->description != NULL ? "  type" : "");
     for (int64_t i = 0; i < kept; i++) {
         add_group(&g[i], (int)width, v->description != NULL, out);
         gs_free(g[i].pattern);
@@ -128,11 +131,15 @@ static void add_config(const gs_inspect *v, gs_str *out)
 {
     if (!v->has_config) return;
     const gs_config *c = &v->config;
-    gs_str_printf(out, "model         %s%s%s\n", c->model_type, v->title != NULL ? ": " : "", v->title != NULL ? v->title : "");
-    gs_str_printf(out, "shape         hidden %" PRId64 ", %" PRId64 " layers, %" PRId64 " heads of %" PRId64 ", %" PRId64 " key/value heads, FFN %" PRId64 ", vocabulary %" PRId64 "\n",
+    gs_str_printf(out, "model         %s%s%s\n", c->model_type, v->title != NULL ? ": " : "",
+                  v->title != NULL ? v->title : "");
+    gs_str_printf(out,
+                  "shape         hidden %" PRId64 ", %" PRId64 " layers, %" PRId64 " heads of %" PRId64 ", %" PRId64
+                  " key/value heads, FFN %" PRId64 ", vocabulary %" PRId64 "\n",
                   c->hidden, c->layers, c->heads, c->head_dim, c->groups, c->ffn, c->vocab);
-    gs_str_printf(out, "details       torch_dtype %s, RoPE base %g, norm epsilon %g, %" PRId64 " positions%s\n", c->torch_dtype, c->rope_base,
-                  (double)c->norm_eps, c->max_positions, c->tied_head ? ", head tied to the embedding" : "");
+    gs_str_printf(out, "details       torch_dtype %s, RoPE base %g, norm epsilon %g, %" PRId64 " positions%s\n",
+                  c->torch_dtype, c->rope_base, (double)c->norm_eps, c->max_positions,
+                  c->tied_head ? ", head tied to the embedding" : "");
 }
 
 /* Keys of the description that are not tensors. */
@@ -142,7 +149,8 @@ static void add_description(const gs_inspect *v, gs_str *out)
     gs_str_printf(out, "quantization  %s", v->description_name);
     const char *key;
     json_t *value;
-    json_object_foreach (v->description, key, value) {
+    json_object_foreach(v->description, key, value)
+    {
         if (gs_checkpoint_find(&v->checkpoint, key) != NULL || strchr(key, '.') != NULL) continue;
         char shown[120];
         char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
@@ -181,7 +189,9 @@ void gs_inspect_text(const gs_inspect *v, bool all, gs_str *out)
     char shown[512], size[32];
     uint64_t bytes = 0;
     gs_str_printf(out, "%s: %s\n", gs_printable(v->path, strlen(v->path), shown, sizeof shown),
-                  strcmp(v->kind, "file") == 0 ? "safetensors file" : strcmp(v->kind, "quantized") == 0 ? "quantized model" : "float checkpoint");
+                  strcmp(v->kind, "file") == 0        ? "safetensors file"
+                  : strcmp(v->kind, "quantized") == 0 ? "quantized model"
+                                                      : "float checkpoint");
     add_config(v, out);
     add_description(v, out);
     for (int i = 0; i < v->n_files; i++) bytes += v->files[i].size;

@@ -43,7 +43,7 @@ static void say_environment(void)
     char line[256], shown[80];
     for (size_t i = 0; i < sizeof idle / sizeof idle[0]; i++) {
         if (getenv(idle[i]) == NULL) continue;
-        snprintf(line, sizeof line, "note: the environment variable %s has no effect: everything is computed on the CPU", idle[i]);
+        snprintf(line, sizeof line, "note: the environment variable %s has no effect on a run on the CPU", idle[i]);
         gs_screen_note(line);
     }
     const char *rank = getenv("RANK");

@@ -14,7 +14,7 @@
 #include "report/report.h"
 
 #define REDRAW_SECONDS 0.1
-#define PLAIN_SECONDS 2.0
+#define PLAIN_SECONDS  2.0
 
 const char *gs_cli_program = "glmslim";
 
@@ -171,10 +171,10 @@ static void on_progress(void *ctx, const gs_progress *p)
 static void on_message(void *ctx, gs_level level, const char *text)
 {
     (void)ctx;
-    if (level == GS_WARNING && strncmp(text, "note: ", 6) != 0)
+    if (level == GS_WARNING)
         gs_screen_warning(text);
-    else
-        gs_screen_note(text);
+    else if (!screen.quiet)
+        say("note: ", text);
 }
 
 const gs_watch gs_screen_watch = {NULL, on_progress, on_message};

@@ -21,11 +21,13 @@ typedef struct tokenize_args {
 
 static const gs_option rows[] = {
     {"text", GS_OPT_STRING, offsetof(tokenize_args, text), NULL, NULL, "the text, instead of standard input", "", true},
-    {"no_prefix", GS_OPT_FLAG, offsetof(tokenize_args, no_prefix), NULL, NULL, "do not start with [gMASK]<sop>", "", true},
+    {"no_prefix", GS_OPT_FLAG, offsetof(tokenize_args, no_prefix), NULL, NULL, "do not start with [gMASK]<sop>", "",
+     true},
     {"pad_token", GS_OPT_STRING, offsetof(tokenize_args, pad_token), "<unk>", NULL, "pad token to add; empty for none",
      "The quantizer's default tokenizer_args add <unk>.", true},
     {"decode", GS_OPT_FLAG, offsetof(tokenize_args, decode), NULL, NULL, "read ids, write text", "", true},
-    {"no_specials", GS_OPT_FLAG, offsetof(tokenize_args, no_specials), NULL, NULL, "with decode: leave special tokens out", "", true},
+    {"no_specials", GS_OPT_FLAG, offsetof(tokenize_args, no_specials), NULL, NULL,
+     "with decode: leave special tokens out", "", true},
     GS_CLI_COMMON_ROWS,
 };
 
@@ -78,11 +80,14 @@ static gs_status read_ids(const gs_str *input, int64_t limit, gs_ids *ids, gs_er
         }
         int64_t v = 0;
         const size_t start = i;
-        while (i < input->len && input->data[i] >= '0' && input->data[i] <= '9' && v <= INT_MAX) v = v * 10 + (input->data[i++] - '0');
-        if (i == start) return gs_fail(err, GS_ERR_FILE, "standard input, byte %zu: not a token id; --decode reads whole numbers", i);
+        while (i < input->len && input->data[i] >= '0' && input->data[i] <= '9' && v <= INT_MAX)
+            v = v * 10 + (input->data[i++] - '0');
+        if (i == start)
+            return gs_fail(err, GS_ERR_FILE, "standard input, byte %zu: not a token id; --decode reads whole numbers",
+                           i);
         if (v >= limit)
-            return gs_fail(err, GS_ERR_FILE, "standard input, byte %zu: token id %lld; the tokenizer has ids 0 to %lld", start, (long long)v,
-                           (long long)limit - 1);
+            return gs_fail(err, GS_ERR_FILE, "standard input, byte %zu: token id %lld; the tokenizer has ids 0 to %lld",
+                           start, (long long)v, (long long)limit - 1);
         gs_ids_add(ids, (int32_t)v);
     }
     return GS_OK;
@@ -128,6 +133,8 @@ int gs_cmd_tokenize(int argc, char **argv)
     int n, code;
     gs_error err;
     if (!gs_cli_parse(&gs_spec_tokenize, argc, argv, &a, words, &n, &code)) return code;
-    if (n < 1) return gs_cli_finish(gs_fail(&err, GS_ERR_USAGE, "tokenize needs the model's directory: glmslim tokenize MODEL_DIR"), &err);
+    if (n < 1)
+        return gs_cli_finish(
+            gs_fail(&err, GS_ERR_USAGE, "tokenize needs the model's directory: glmslim tokenize MODEL_DIR"), &err);
     return gs_cli_finish(run(&a, words[0], &err), &err);
 }

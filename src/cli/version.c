@@ -9,7 +9,8 @@
 
 static const gs_option rows[] = {GS_CLI_COMMON_ROWS};
 
-const gs_cli_spec gs_spec_version = {"[options]", "Show version, instruction sets and build.", rows, (int)(sizeof rows / sizeof rows[0]), 0};
+const gs_cli_spec gs_spec_version = {"[options]", "Show version, instruction sets and build.", rows,
+                                     (int)(sizeof rows / sizeof rows[0]), 0};
 
 #if defined __clang__
 #define COMPILER "clang " __clang_version__
@@ -52,7 +53,8 @@ static gs_status run(const gs_cli_common *a, gs_error *err)
     GS_TRY(gs_cpu_select(&rung, err));
     printf("glmslim %s\nbuild             %s\ninstruction sets ", GLMSLIM_VERSION, BUILD);
     for (int i = 0; i <= (int)gs_cpu_best(); i++) printf(" %s", gs_rung_name((gs_rung)i));
-    printf("; in use: %s\nprocessors        %d usable\nlibraries         jansson %s\n", gs_rung_name(rung), gs_usable_cpus(), JANSSON_VERSION);
+    printf("; in use: %s\nprocessors        %d usable\nlibraries         jansson %s\n", gs_rung_name(rung),
+           gs_usable_cpus(), JANSSON_VERSION);
     return a->json != NULL ? write_json(a->json, rung, err) : GS_OK;
 }
 

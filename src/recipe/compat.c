@@ -6,49 +6,60 @@
 const gs_compat_row gs_compat_rows[GS_COMPAT_COUNT] = {
     [GS_COMPAT_HISTOGRAM_TRUNCATES] =
         {"histogram bounds",
-         "In a float32 run act_method 2 and 3 count only inputs between int(min) and int(max): the largest outliers fall out and the "
-         "range that is searched lacks them. The same script on an NPU keeps them, because large bfloat16 values are integers.",
-         "Bounds are not truncated, as in later versions of the same observer: CPU and NPU results agree.", "act_method", true},
+         "In a float32 run act_method 2 and 3 count only inputs between int(min) and int(max): the largest outliers "
+         "fall out and the "
+         "range that is searched lacks them. The same script on an NPU keeps them, because large bfloat16 values are "
+         "integers.",
+         "Bounds are not truncated, as in later versions of the same observer: CPU and NPU results agree.",
+         "act_method", true},
     [GS_COMPAT_SIGMA_THREE] =
-        {"sigma_factor with data", "The low-bit quantizer uses 3.0 whenever there is calibration data, whatever sigma_factor says.",
+        {"sigma_factor with data",
+         "The low-bit quantizer uses 3.0 whenever there is calibration data, whatever sigma_factor says.",
          "sigma_factor is honoured with and without data.", "sigma_factor", false},
-    [GS_COMPAT_SIGMA_RANGE] =
-        {"range of sigma_factor", "3.0 to 4.0, checked even when use_sigma is False; its documentation says 1 to 3.",
-         "1.0 to 4.0, checked when use_sigma is True.", "sigma_factor", true},
+    [GS_COMPAT_SIGMA_RANGE] = {"range of sigma_factor",
+                               "3.0 to 4.0, checked even when use_sigma is False; its documentation says 1 to 3.",
+                               "1.0 to 4.0, checked when use_sigma is True.", "sigma_factor", true},
     [GS_COMPAT_ONLY_PROMPT_KEY] =
-        {"keys of calibration files", "Files are JSON arrays of objects with the key `prompt`, in a path that ends in `json`.",
-         "JSON arrays of objects or strings, JSON lines and plain text, by content; keys prompt, inputs_pretokenized, text.", "calib_file",
-         true},
-    [GS_COMPAT_TOKENIZER_ARGS] =
-        {"tokenizer_args that is not JSON", "Replaced by the default without a word.", "An error.", "tokenizer_args", true},
-    [GS_COMPAT_LOWBIT_LAYERS_DROPPED] =
-        {"disable_level with is_lowbit", "The linears it chooses are missing from the files, weight included.",
-         "They are written in floating point, type FLOAT.", "is_lowbit", false},
+        {"keys of calibration files",
+         "Files are JSON arrays of objects with the key `prompt`, in a path that ends in `json`.",
+         "JSON arrays of objects or strings, JSON lines and plain text, by content; keys prompt, inputs_pretokenized, "
+         "text.",
+         "calib_file", true},
+    [GS_COMPAT_TOKENIZER_ARGS] = {"tokenizer_args that is not JSON", "Replaced by the default without a word.",
+                                  "An error.", "tokenizer_args", true},
+    [GS_COMPAT_LOWBIT_LAYERS_DROPPED] = {"disable_level with is_lowbit",
+                                         "The linears it chooses are missing from the files, weight included.",
+                                         "They are written in floating point, type FLOAT.", "is_lowbit", false},
     [GS_COMPAT_M4_M6_SPLIT] =
-        {"m4 and m6 on the MLP", "Columns of dense_4h_to_h are scaled without scaling the matching rows of dense_h_to_4h: the model's "
+        {"m4 and m6 on the MLP",
+         "Columns of dense_4h_to_h are scaled without scaling the matching rows of dense_h_to_4h: the model's "
          "function is destroyed.",
          "Both sides are scaled, so that the function is kept.", "anti_method", false},
     [GS_COMPAT_SMOOTH_NAMES] =
-        {"names under do_smooth", "Tensors are named self_attn.* instead of self_attention.*; no engine can load them, and disable_names "
+        {"names under do_smooth",
+         "Tensors are named self_attn.* instead of self_attention.*; no engine can load them, and disable_names "
          "under self_attention is ignored.",
          "Names stay as they are in the checkpoint and disable_names applies.", "do_smooth", false},
     [GS_COMPAT_C8_KEYS_ALONE] =
-        {"C8 keys without tensors", "With do_smooth, and without calibration data, the description has the keys of the key/value cache but "
+        {"C8 keys without tensors",
+         "With do_smooth, and without calibration data, the description has the keys of the key/value cache but "
          "no tensors are written.",
          "Tensors are written with do_smooth; without data the request is refused.", "use_kvcache_quant", false},
-    [GS_COMPAT_SCALE_BIAS_FULL] =
-        {"scale_bias of W4A8_DYNAMIC", "The full [out, in] matrix in float32.", "Reduced as for models whose names the script knows: row sums "
-         "for column-parallel linears, 16 partial sums for row-parallel ones.",
-         "w_bit", false},
+    [GS_COMPAT_SCALE_BIAS_FULL] = {"scale_bias of W4A8_DYNAMIC", "The full [out, in] matrix in float32.",
+                                   "Reduced as for models whose names the script knows: row sums "
+                                   "for column-parallel linears, 16 partial sums for row-parallel ones.",
+                                   "w_bit", false},
     [GS_COMPAT_TP_LAYOUT] =
-        {"files under tp_size", "Per-card tensors only (`tp_list`), and a linear kept in floating point loses its merged weight.",
+        {"files under tp_size",
+         "Per-card tensors only (`tp_list`), and a linear kept in floating point loses its merged weight.",
          "The plain tensors that engines load are written too.", "tp_size", false},
     [GS_COMPAT_MM_TENSOR_SHAPES] =
-        {"shapes under mm_tensor", "weight_scale, weight_offset and deq_scale have one element; engines expect one per row.",
+        {"shapes under mm_tensor",
+         "weight_scale, weight_offset and deq_scale have one element; engines expect one per row.",
          "The one value is written once per row.", "mm_tensor", false},
-    [GS_COMPAT_REDUCE_KEY_ONLY] =
-        {"use_reduce_quant", "Writes the key reduce_quant_type but no scales: engines that act on the key fail.", "The scales are written.",
-         "use_reduce_quant", false},
+    [GS_COMPAT_REDUCE_KEY_ONLY] = {"use_reduce_quant",
+                                   "Writes the key reduce_quant_type but no scales: engines that act on the key fail.",
+                                   "The scales are written.", "use_reduce_quant", false},
 };
 
 bool gs_compat(const gs_recipe *r, gs_compat_id id)

@@ -6,11 +6,11 @@
 #include "base/str.h"
 
 typedef enum gs_compat_id {
-    GS_COMPAT_HISTOGRAM_TRUNCATES,   /* spec/06 §5: bounds cut to int() */
-    GS_COMPAT_SIGMA_THREE,           /* spec/00 §1.1 */
-    GS_COMPAT_SIGMA_RANGE,           /* [3,4] instead of [1,4] */
-    GS_COMPAT_ONLY_PROMPT_KEY,       /* calibration JSON: only "prompt" */
-    GS_COMPAT_TOKENIZER_ARGS,        /* bad JSON: silently the default */
+    GS_COMPAT_HISTOGRAM_TRUNCATES, /* spec/06 §5: bounds cut to int() */
+    GS_COMPAT_SIGMA_THREE,         /* spec/00 §1.1 */
+    GS_COMPAT_SIGMA_RANGE,         /* [3,4] instead of [1,4] */
+    GS_COMPAT_ONLY_PROMPT_KEY,     /* calibration JSON: only "prompt" */
+    GS_COMPAT_TOKENIZER_ARGS,      /* bad JSON: silently the default */
     GS_COMPAT_LOWBIT_LAYERS_DROPPED,
     GS_COMPAT_M4_M6_SPLIT,
     GS_COMPAT_SMOOTH_NAMES,
@@ -24,10 +24,10 @@ typedef enum gs_compat_id {
 
 typedef struct gs_compat_row {
     const char *name;
-    const char *reference;   /* what the reference does */
-    const char *ours;        /* what is done by default, and why */
-    const char *spec;        /* the option it shows with */
-    bool built;              /* the code that honours it exists */
+    const char *reference; /* what the reference does */
+    const char *ours;      /* what is done by default, and why */
+    const char *spec;      /* the option it shows with */
+    bool built;            /* the code that honours it exists */
 } gs_compat_row;
 
 extern const gs_compat_row gs_compat_rows[GS_COMPAT_COUNT];

@@ -8,18 +8,37 @@
 #include "recipe/options.h"
 
 #define HELP_COLUMN 34
-#define HELP_WIDTH 100
+#define HELP_WIDTH  100
 
-static const char *kind_text(gs_option_kind kind)
+/* Strings that name something get its name. */
+static const char *string_text(const char *name)
 {
-    switch (kind) {
-    case GS_OPT_STRING: return "TEXT";
-    case GS_OPT_STRINGS: return "TEXT ...";
+    static const char *const words[][2] = {
+        {"model_path", "DIR"},     {"save_directory", "DIR"},  {"dir", "DIR"},
+        {"calib_file", "FILE"},    {"anti_file", "FILE"},      {"json", "FILE"},
+        {"disable_level", "L<n>"}, {"tokenizer_args", "JSON"}, {"anti_method", "METHOD"},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcmp(words[i][0], name) == 0) return words[i][1];
+    return "TEXT";
+}
+
+static const char *kind_text(const gs_option *o)
+{
+    switch (o->kind) {
+    case GS_OPT_STRING:
+        return string_text(o->name);
+    case GS_OPT_STRINGS:
+        return "TEXT ...";
     case GS_OPT_INT:
-    case GS_OPT_INT64: return "INT";
-    case GS_OPT_DOUBLE: return "FLOAT";
-    case GS_OPT_BOOL: return "True|False";
-    case GS_OPT_FLAG: break;
+    case GS_OPT_INT64:
+        return "INT";
+    case GS_OPT_DOUBLE:
+        return "FLOAT";
+    case GS_OPT_BOOL:
+        return "True|False";
+    case GS_OPT_FLAG:
+        break;
     }
     return "";
 }
@@ -28,7 +47,7 @@ static const char *kind_text(gs_option_kind kind)
 static void add_argument(gs_str *out, const gs_option *o)
 {
     if (o->choices == NULL) {
-        gs_str_adds(out, kind_text(o->kind));
+        gs_str_adds(out, kind_text(o));
         return;
     }
     for (int i = 0; o->choices[i] != NULL; i++) gs_str_printf(out, "%s%s", i > 0 ? "|" : "", o->choices[i]);
@@ -90,15 +109,15 @@ void gs_options_help(gs_str *out, const char *program)
         for (int i = 0; i < gs_option_count; i++)
             if (gs_options[i].ours == (pass == 1)) add_help_row(out, &gs_options[i]);
     }
-    static const char *const file[] = {"FILE", NULL};
     static const gs_option common[] = {
-        {"json", GS_OPT_STRING, 0, NULL, file, "write the result to a file as JSON", "", true},
+        {"json", GS_OPT_STRING, 0, NULL, NULL, "write the result to a file as JSON", "", true},
         {"quiet", GS_OPT_FLAG, 0, NULL, NULL, "only warnings and errors", "", true},
         {"help", GS_OPT_FLAG, 0, NULL, NULL, "show this text", "", true},
     };
     gs_options_help_rows(out, common, (int)(sizeof common / sizeof common[0]));
-    gs_str_adds(out, "\nExit codes: 0 done, 2 usage, 3 input/output, 4 bad file, 5 not supported, 6 NaN or Inf, 7 memory,\n"
-                     "8 interrupted.\n");
+    gs_str_adds(out,
+                "\nExit codes: 0 done, 2 usage, 3 input/output, 4 bad file, 5 not supported, 6 NaN or Inf, 7 memory,\n"
+                "8 interrupted.\n");
 }
 
 /* Text for a Markdown table cell. */
@@ -131,19 +150,23 @@ static void add_option_row(gs_str *out, const gs_option *o)
 
 void gs_options_markdown(gs_str *out)
 {
-    gs_str_adds(out, "# Options of quant_glm\n\n"
-                     "Printed by `glmslim docs options` from the table in `src/recipe/options.c`; do not edit.\n\n"
-                     "Names are those of `quant_glm.py`; `-` may stand for `_`, `--name value` and `--name=value` are the same, an\n"
-                     "unambiguous beginning of a name is enough, and of an option given twice the last counts. Lists take every word up\n"
-                     "to the next option. Booleans are `True` or `False`, nothing else.\n\n## Parameters of quant_glm.py\n\n"
-                     "| name | value | default | meaning |\n| --- | --- | --- | --- |\n");
+    gs_str_adds(
+        out,
+        "# Options of quant_glm\n\n"
+        "Printed by `glmslim docs options` from the table in `src/recipe/options.c`; do not edit.\n\n"
+        "Names are those of `quant_glm.py`; `-` may stand for `_`, `--name value` and `--name=value` are the same, an\n"
+        "unambiguous beginning of a name is enough, and of an option given twice the last counts. Lists take every "
+        "word up\n"
+        "to the next option. Booleans are `True` or `False`, nothing else.\n\n## Parameters of quant_glm.py\n\n"
+        "| name | value | default | meaning |\n| --- | --- | --- | --- |\n");
     for (int i = 0; i < gs_option_count; i++)
         if (!gs_options[i].ours) add_option_row(out, &gs_options[i]);
     gs_str_adds(out, "\n## Only in this program\n\nFlags may also be written with `True` or `False`.\n\n"
                      "| name | value | default | meaning |\n| --- | --- | --- | --- |\n");
     for (int i = 0; i < gs_option_count; i++)
         if (gs_options[i].ours) add_option_row(out, &gs_options[i]);
-    gs_str_adds(out, "\nEvery command also takes `--json FILE` (the result for a program), `--threads N` and `--quiet` (only warnings and\n"
+    gs_str_adds(out, "\nEvery command also takes `--json FILE` (the result for a program), `--threads N` and `--quiet` "
+                     "(only warnings and\n"
                      "errors).\n");
 }
 
@@ -203,14 +226,18 @@ void gs_options_roff(gs_str *out)
 
 /* Differences that hold with and without --reference_compat. */
 static const char *const always[][2] = {
-    {"Bit widths that name no scheme (w2a8, w6a8, w16a8, w8a4, …): files of type UNKNOWN with codes and no scales.", "Refused."},
+    {"Bit widths that name no scheme (w2a8, w6a8, w16a8, w8a4, …): files of type UNKNOWN with codes and no scales.",
+     "Refused."},
     {"Writes `features.npy` into the current directory.", "Nothing is written outside save_directory."},
     {"Fails after the work when save_directory has characters outside `[_A-Za-z0-9/.-]`.", "Any path."},
-    {"Executes Python code of the checkpoint, and fails without trust_remote_code.", "No code is executed; the option is accepted."},
+    {"Executes Python code of the checkpoint, and fails without trust_remote_code.",
+     "No code is executed; the option is accepted."},
     {"The default calib_file cannot be read by the script.", "A built-in set of texts."},
     {"calib_texts, tp_size: read and dropped.", "calib_texts are used; tp_size is refused until it is built."},
-    {"do_smooth with m1 … m5 and quantized attention on GLM-4 fail with an internal error.", "Refused before any work until they are built."},
-    {"Scales of weight rows or groups that are all zero: NaN in the sparse and low-bit schemes.", "The smallest scale, codes 0."},
+    {"do_smooth with m1 … m5 and quantized attention on GLM-4 fail with an internal error.",
+     "Refused before any work until they are built."},
+    {"Scales of weight rows or groups that are all zero: NaN in the sparse and low-bit schemes.",
+     "The smallest scale, codes 0."},
     {"An interrupted or failed run leaves a half-written directory.", "save_directory appears complete or not at all."},
 };
 
@@ -218,10 +245,14 @@ void gs_compat_markdown(gs_str *out)
 {
     gs_str_adds(out, "# Differences from the reference\n\n"
                      "Printed by `glmslim docs differences` from the table in `src/recipe/compat.c`; do not edit.\n\n"
-                     "The reference is `example/GLM/quant_glm.py` of msModelSlim, run on a CPU. By default this program does what is right;\n"
-                     "`--reference_compat` switches every row of the first table back to what the reference does, so that results can be\n"
-                     "compared. Rows marked \"no\" in the last column belong to schemes that are not built yet; they are refused.\n\n"
-                     "| what | option | the reference, and --reference_compat | by default | built |\n| --- | --- | --- | --- | --- |\n");
+                     "The reference is `example/GLM/quant_glm.py` of msModelSlim, run on a CPU. By default this "
+                     "program does what is right;\n"
+                     "`--reference_compat` switches every row of the first table back to what the reference does, so "
+                     "that results can be\n"
+                     "compared. Rows marked \"no\" in the last column belong to schemes that are not built yet; they "
+                     "are refused.\n\n"
+                     "| what | option | the reference, and --reference_compat | by default | built |\n| --- | --- | "
+                     "--- | --- | --- |\n");
     for (int i = 0; i < GS_COMPAT_COUNT; i++) {
         const gs_compat_row *row = &gs_compat_rows[i];
         gs_str_adds(out, "| ");
@@ -233,8 +264,10 @@ void gs_compat_markdown(gs_str *out)
         gs_str_printf(out, " | %s |\n", row->built ? "yes" : "no");
     }
     gs_str_adds(out, "\n## Dtypes\n\n"
-                     "Not part of the switch: `--save_dtype checkpoint` (default) writes the dtypes of a run on an NPU, which engines load;\n"
-                     "`--save_dtype float32` writes those of a run on a CPU. A byte comparison with a CPU run of the reference needs\n"
+                     "Not part of the switch: `--save_dtype checkpoint` (default) writes the dtypes of a run on an "
+                     "NPU, which engines load;\n"
+                     "`--save_dtype float32` writes those of a run on a CPU. A byte comparison with a CPU run of the "
+                     "reference needs\n"
                      "`--save_dtype float32 --reference_compat`.\n\n## With or without --reference_compat\n\n"
                      "| the reference | this program |\n| --- | --- |\n");
     for (size_t i = 0; i < sizeof always / sizeof always[0]; i++) {

@@ -14,8 +14,14 @@
 #include "recipe/unbuilt.h"
 
 static const char *const type_names[] = {
-    [GS_Q_FLOAT] = "FLOAT",   [GS_Q_W8A8] = "W8A8",   [GS_Q_W8A8_DYNAMIC] = "W8A8_DYNAMIC", [GS_Q_W8A16] = "W8A16",
-    [GS_Q_W4A16] = "W4A16",   [GS_Q_W8A8S] = "W8A8S", [GS_Q_W4A8_DYNAMIC] = "W4A8_DYNAMIC", [GS_Q_W4A4_FLATQUANT_DYNAMIC] = "W4A4_FLATQUANT_DYNAMIC",
+    [GS_Q_FLOAT] = "FLOAT",
+    [GS_Q_W8A8] = "W8A8",
+    [GS_Q_W8A8_DYNAMIC] = "W8A8_DYNAMIC",
+    [GS_Q_W8A16] = "W8A16",
+    [GS_Q_W4A16] = "W4A16",
+    [GS_Q_W8A8S] = "W8A8S",
+    [GS_Q_W4A8_DYNAMIC] = "W4A8_DYNAMIC",
+    [GS_Q_W4A4_FLATQUANT_DYNAMIC] = "W4A4_FLATQUANT_DYNAMIC",
 };
 
 const char *gs_quant_type_name(gs_quant_type t) { return type_names[t]; }
@@ -32,7 +38,8 @@ static gs_status check_range(const char *name, double v, double min, double max,
     char value[32], bound[32];
     gs_json_repr_double(v, value);
     gs_json_repr_double(v > max ? max : min, bound);
-    return gs_fail(err, GS_ERR_USAGE, "%s = %s is %s than %s.", name, v != v ? "nan" : value, v > max ? "larger" : "smaller", bound);
+    return gs_fail(err, GS_ERR_USAGE, "%s = %s is %s than %s.", name, v != v ? "nan" : value,
+                   v > max ? "larger" : "smaller", bound);
 }
 
 static gs_status check_choice(const gs_recipe *r, const char *name, const char *value, gs_error *err)
@@ -65,8 +72,12 @@ static gs_status check_sparse(const gs_recipe *r, gs_resolved *s, gs_str *notes,
     if (r->co_sparse && r->is_lowbit) gs_recipe_warn(notes, "co_sparse is ignored because is_lowbit is True");
     s->co_sparse = r->co_sparse && !r->is_lowbit;
     if (s->co_sparse) {
-        if (s->w_bit != 4) gs_recipe_warn(notes, "Running in sparse requires `w_bit` of 4, your config `w_bit` will replaced to 4 instead.");
-        if (s->a_bit != 8) gs_recipe_warn(notes, "Running in sparse requires `a_bit` of 8, your config `a_bit` will replaced to 8 instead.");
+        if (s->w_bit != 4)
+            gs_recipe_warn(notes,
+                           "Running in sparse requires `w_bit` of 4, your config `w_bit` will replaced to 4 instead.");
+        if (s->a_bit != 8)
+            gs_recipe_warn(notes,
+                           "Running in sparse requires `a_bit` of 8, your config `a_bit` will replaced to 8 instead.");
         s->w_bit = 4;
         s->a_bit = 8;
     } else if (r->is_lowbit && s->w_bit == 4 && s->a_bit != 8 && s->a_bit != 16) {
@@ -82,14 +93,16 @@ static gs_status check_lowbit(const gs_recipe *r, gs_error *err)
     } else if (r->use_sigma) {
         GS_TRY(check_range("sigma factor", r->sigma_factor, 1.0, 4.0, err));
     }
-    if (r->act_method == 3 && r->is_lowbit) return gs_fail(err, GS_ERR_USAGE, "act_method can not be 3 when running lowbit.");
+    if (r->act_method == 3 && r->is_lowbit)
+        return gs_fail(err, GS_ERR_USAGE, "act_method can not be 3 when running lowbit.");
     return GS_OK;
 }
 
 static gs_status check_dynamic(const gs_recipe *r, const gs_resolved *s, gs_error *err)
 {
     if (!r->is_dynamic) return GS_OK;
-    if (s->w_bit != 4 && s->w_bit != 8) return gs_fail(err, GS_ERR_USAGE, "w_bit must be 4 or 8 when running dynamic quantization.");
+    if (s->w_bit != 4 && s->w_bit != 8)
+        return gs_fail(err, GS_ERR_USAGE, "w_bit must be 4 or 8 when running dynamic quantization.");
     if (s->a_bit == 16) return gs_fail(err, GS_ERR_USAGE, "a_bit must be 4 or 8 when running dynamic quantization.");
     return GS_OK;
 }
@@ -109,7 +122,8 @@ static gs_status check_group(const gs_recipe *r, gs_resolved *s, gs_str *notes, 
     }
     const bool sparse = s->co_sparse || (r->is_lowbit && !r->is_dynamic);
     if (w4a8 && !sparse && !(r->is_dynamic && s->per_group))
-        return gs_fail(err, GS_ERR_USAGE, "W4A8_DYNAMIC should be used with per-group quantization and dynamic quantization");
+        return gs_fail(err, GS_ERR_USAGE,
+                       "W4A8_DYNAMIC should be used with per-group quantization and dynamic quantization");
     return GS_OK;
 }
 
@@ -125,7 +139,8 @@ static gs_status check_w4a4(const gs_recipe *r, const gs_resolved *s, gs_error *
 static gs_status check_attention(const gs_recipe *r, gs_error *err)
 {
     if (!r->use_fa_quant) return GS_OK;
-    if (r->use_kvcache_quant) return gs_fail(err, GS_ERR_USAGE, "KV-cache and FA cannot be quantized at the same time!");
+    if (r->use_kvcache_quant)
+        return gs_fail(err, GS_ERR_USAGE, "KV-cache and FA cannot be quantized at the same time!");
     return check_least("fa_amp", r->fa_amp, 0, err);
 }
 
@@ -134,12 +149,15 @@ static gs_status check_anti(const gs_recipe *r, gs_error *err)
     const char *m = r->anti_method != NULL ? r->anti_method : "";
     if (m[0] == '\0') return GS_OK;
     if (m[0] != 'm' || m[1] < '1' || m[1] > '6' || m[2] != '\0')
-        return gs_fail(err, GS_ERR_USAGE, "Configuration param `anti_method` must be in choices ['m1', 'm2', 'm3', 'm4', 'm5', 'm6']");
+        return gs_fail(err, GS_ERR_USAGE,
+                       "Configuration param `anti_method` must be in choices ['m1', 'm2', 'm3', 'm4', 'm5', 'm6']");
     if (m[1] != '3') return GS_OK; /* the script tells only m3 about the bit widths */
     if (r->w_bit != 4 && r->w_bit != 8)
-        return gs_fail(err, GS_ERR_USAGE, "w_bit must be 4 or 8 (anti_method='m3'), but got %d, please check it", r->w_bit);
+        return gs_fail(err, GS_ERR_USAGE, "w_bit must be 4 or 8 (anti_method='m3'), but got %d, please check it",
+                       r->w_bit);
     if (r->a_bit != 8 && r->a_bit != 16)
-        return gs_fail(err, GS_ERR_USAGE, "a_bit must be 8 or 16(anti_method='m3'), but got %d, please check it.", r->a_bit);
+        return gs_fail(err, GS_ERR_USAGE, "a_bit must be 8 or 16(anti_method='m3'), but got %d, please check it.",
+                       r->a_bit);
     return GS_OK;
 }
 
@@ -149,7 +167,9 @@ static gs_status check_level(const gs_recipe *r, gs_resolved *s, gs_error *err)
     const char *l = r->disable_level != NULL ? r->disable_level : "";
     const size_t digits = l[0] == 'L' ? strspn(l + 1, "0123456789") : 0;
     if (digits == 0 || l[1 + digits] != '\0' || (l[1] == '0' && digits > 1))
-        return gs_fail(err, GS_ERR_USAGE, "Please check the `disable_level` configuration. It is L followed by a number without leading zeros, as L0 or L5");
+        return gs_fail(err, GS_ERR_USAGE,
+                       "Please check the `disable_level` configuration. It is L followed by a number without leading "
+                       "zeros, as L0 or L5");
     s->disable_level = 0;
     for (size_t i = 1; i <= digits; i++) {
         if (s->disable_level > (INT_MAX - 9) / 10) {
@@ -163,9 +183,11 @@ static gs_status check_level(const gs_recipe *r, gs_resolved *s, gs_error *err)
 
 static gs_status check_rest(const gs_recipe *r, gs_error *err)
 {
-    if (r->part_file_size != 0 || gs_option_given(r, "part_file_size")) GS_TRY(check_least("value", r->part_file_size, 1, err));
+    if (r->part_file_size != 0 || gs_option_given(r, "part_file_size"))
+        GS_TRY(check_least("value", r->part_file_size, 1, err));
     if (r->part_file_size > INT64_MAX >> 30)
-        return gs_fail(err, GS_ERR_USAGE, "part_file_size = %lld GiB is larger than any file", (long long)r->part_file_size);
+        return gs_fail(err, GS_ERR_USAGE, "part_file_size = %lld GiB is larger than any file",
+                       (long long)r->part_file_size);
     const int tp = r->tp_size;
     if (tp != 1 && tp != 2 && tp != 4 && tp != 8 && tp != 16)
         return gs_fail(err, GS_ERR_USAGE, "tp_size should be in f[2, 4, 8, 16], but got %d. (1: no simulation)", tp);
@@ -188,8 +210,10 @@ static gs_status find_type(const gs_recipe *r, gs_resolved *s, gs_error *err)
     else if (w == 4 && a == 4)
         s->type = GS_Q_W4A4_FLATQUANT_DYNAMIC;
     else
-        return gs_fail(err, GS_ERR_USAGE,
-                       "w_bit = %d with a_bit = %d is not a quantization type: use w8a8, w8a16, w4a16, w4a8, w4a4 or w16a16", w, a);
+        return gs_fail(
+            err, GS_ERR_USAGE,
+            "w_bit = %d with a_bit = %d is not a quantization type: use w8a8, w8a16, w4a16, w4a8, w4a4 or w16a16", w,
+            a);
     s->lowbit_class = r->is_lowbit && s->type != GS_Q_FLOAT;
     return GS_OK;
 }
@@ -199,9 +223,11 @@ static gs_status check_device(const gs_recipe *r, gs_str *notes, gs_error *err)
     if (strcmp(r->device_type, "npu") != 0) return GS_OK;
     if (r->strict_device)
         return gs_fail(err, GS_ERR_UNSUPPORTED,
-                       "device_type npu: there is no Ascend runtime on this machine; leave out --strict_device to compute on the CPU with "
+                       "device_type npu: there is no Ascend runtime on this machine; leave out --strict_device to "
+                       "compute on the CPU with "
                        "the same method and file layout");
-    gs_recipe_warn(notes, "device_type npu: there is no Ascend runtime on this machine; computing on the CPU with the same method and file layout");
+    gs_recipe_warn(notes, "device_type npu: there is no Ascend runtime on this machine; computing on the CPU with the "
+                          "same method and file layout");
     return GS_OK;
 }
 
@@ -210,7 +236,8 @@ gs_status gs_recipe_resolve(const gs_recipe *r, gs_resolved *out, gs_str *notes,
     gs_resolved s = {.w_bit = r->w_bit, .a_bit = r->a_bit};
     GS_TRY(gs_recipe_check_strings(r, notes, err));
     GS_TRY(check_words(r, err));
-    if (r->a_bit == 8 && !r->w_sym) return gs_fail(err, GS_ERR_USAGE, "w_sym should be True when a_bit = 8, please check it");
+    if (r->a_bit == 8 && !r->w_sym)
+        return gs_fail(err, GS_ERR_USAGE, "w_sym should be True when a_bit = 8, please check it");
     GS_TRY(check_sparse(r, &s, notes, err));
     GS_TRY(check_lowbit(r, err));
     GS_TRY(check_dynamic(r, &s, err));

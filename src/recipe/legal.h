@@ -7,19 +7,26 @@
 
 /* The scheme a legal recipe asks for (spec/01 §2.2). */
 typedef enum gs_quant_type {
-    GS_Q_FLOAT, GS_Q_W8A8, GS_Q_W8A8_DYNAMIC, GS_Q_W8A16, GS_Q_W4A16, GS_Q_W8A8S, GS_Q_W4A8_DYNAMIC, GS_Q_W4A4_FLATQUANT_DYNAMIC,
+    GS_Q_FLOAT,
+    GS_Q_W8A8,
+    GS_Q_W8A8_DYNAMIC,
+    GS_Q_W8A16,
+    GS_Q_W4A16,
+    GS_Q_W8A8S,
+    GS_Q_W4A8_DYNAMIC,
+    GS_Q_W4A4_FLATQUANT_DYNAMIC,
 } gs_quant_type;
 
 typedef struct gs_resolved {
     gs_quant_type type;
-    int w_bit, a_bit;        /* after co_sparse's replacement */
-    bool co_sparse;          /* after is_lowbit's override */
-    bool lowbit_class;       /* weights of spec/01 §9.3 */
+    int w_bit, a_bit;  /* after co_sparse's replacement */
+    bool co_sparse;    /* after is_lowbit's override */
+    bool lowbit_class; /* weights of spec/01 §9.3 */
     bool per_group;
-    int group_size;          /* -1 unless per_group */
-    int disable_level;       /* n of L<n> */
-    bool npu_dtypes;         /* save_dtype checkpoint: dtypes of spec/06 §5 */
-    bool extras;             /* report and manifest go into the output: neither no_extras nor reference_compat */
+    int group_size;    /* -1 unless per_group */
+    int disable_level; /* n of L<n> */
+    bool npu_dtypes;   /* save_dtype checkpoint: dtypes of spec/06 §5 */
+    bool extras;       /* report and manifest go into the output: neither no_extras nor reference_compat */
 } gs_resolved;
 
 /* Static name of a type: "W8A8". */

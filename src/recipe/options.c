@@ -16,11 +16,13 @@ static const char *const save_dtypes[] = {"checkpoint", "float32", NULL};
 
 const gs_option gs_options[] = {
     {"model_path", GS_OPT_STRING, FIELD(model_path), NULL, NULL, "directory of the float checkpoint",
-     "Required. A GLM-4 checkpoint in the ChatGLM layout: config.json, tokenizer.model, model.safetensors or shards with their "
+     "Required. A GLM-4 checkpoint in the ChatGLM layout: config.json, tokenizer.model, model.safetensors or shards "
+     "with their "
      "index. It is only read.",
      false},
     {"save_directory", GS_OPT_STRING, FIELD(save_directory), NULL, NULL, "directory to write",
-     "Required. It appears complete or not at all; it must be absent or empty unless --overwrite is given, and may not lie "
+     "Required. It appears complete or not at all; it must be absent or empty unless --overwrite is given, and may not "
+     "lie "
      "inside the model directory. Any characters are allowed; the MindIE loader refuses paths with characters outside "
      "[_A-Za-z0-9/.-].",
      false},
@@ -30,12 +32,15 @@ const gs_option gs_options[] = {
      "Each word of the list is one sample. Used alone without --calib_file, after the file with it. The script parses "
      "this list and drops it.",
      false},
-    {"calib_file", GS_OPT_STRING, FIELD(calib_file), NULL, NULL, "calibration texts: JSON array, JSON lines or plain text",
-     "The kind is found from the content, not from the name. Without --calib_file and --calib_texts a built-in bilingual set is "
+    {"calib_file", GS_OPT_STRING, FIELD(calib_file), NULL, NULL,
+     "calibration texts: JSON array, JSON lines or plain text",
+     "The kind is found from the content, not from the name. Without --calib_file and --calib_texts a built-in "
+     "bilingual set is "
      "used (the script's own default cannot be read by the script). An empty array `[]` means data-free.",
      false},
     {"anti_file", GS_OPT_STRING, FIELD(anti_file), NULL, NULL, "texts for the outlier statistics of anti_method",
-     "Same kinds as calib_file, with a built-in default. When given it is checked even if no anti_method uses it.", false},
+     "Same kinds as calib_file, with a built-in default. When given it is checked even if no anti_method uses it.",
+     false},
     {"w_bit", GS_OPT_INT, FIELD(w_bit), "8", NULL, "bits of a weight: 4, 8 or 16",
      "Together with a_bit this names the scheme: w8a8, w8a16, w4a16, w4a8, w4a4, w16a16.", false},
     {"a_bit", GS_OPT_INT, FIELD(a_bit), "8", NULL, "bits of an activation: 4, 8 or 16",
@@ -45,21 +50,27 @@ const gs_option gs_options[] = {
      "dense_4h_to_h when a_bit is 8 and nothing otherwise.",
      false},
     {"device_type", GS_OPT_STRING, FIELD(device_type), "cpu", devices, "device of the original run",
-     "Everything is computed on the CPU. `npu` is accepted with a warning, because the files written do not depend on it; "
+     "Everything is computed on the CPU. `npu` is accepted with a warning, because the files written do not depend on "
+     "it; "
      "with --strict_device it is an error.",
      false},
-    {"fraction", GS_OPT_DOUBLE, FIELD(fraction), "0.01", NULL, "share of weights kept as outliers by sparse and low-bit schemes",
+    {"fraction", GS_OPT_DOUBLE, FIELD(fraction), "0.01", NULL,
+     "share of weights kept as outliers by sparse and low-bit schemes",
      "0.01 to 0.1, checked even where it has no effect.", false},
-    {"act_method", GS_OPT_INT, FIELD(act_method), "1", act_methods, "range of activations: 1 min-max, 2 histogram, 3 automatic",
-     "1: mean over the samples of each sample's minimum and maximum. 2: histogram with a search for the range of least error. "
+    {"act_method", GS_OPT_INT, FIELD(act_method), "1", act_methods,
+     "range of activations: 1 min-max, 2 histogram, 3 automatic",
+     "1: mean over the samples of each sample's minimum and maximum. 2: histogram with a search for the range of least "
+     "error. "
      "3: per linear, histogram up to a score of 50 and min-max above. 3 cannot be used with is_lowbit.",
      false},
     {"co_sparse", GS_OPT_BOOL, FIELD(co_sparse), "False", NULL, "sparse quantization W8A8S",
      "Sets w_bit to 4 and a_bit to 8. Ignored with is_lowbit.", false},
     {"anti_method", GS_OPT_STRING, FIELD(anti_method), "", NULL, "outlier suppression: m1, m2, m3, m4, m5 or m6",
      "Empty: none. m3 needs w_bit 4 or 8 and a_bit 8 or 16.", false},
-    {"disable_level", GS_OPT_STRING, FIELD(disable_level), "L0", NULL, "L<n>: n linears fall back to floating point by score",
-     "n counts linears, not blocks, ranked by the range of their input over its standard deviation on the first five samples. "
+    {"disable_level", GS_OPT_STRING, FIELD(disable_level), "L0", NULL,
+     "L<n>: n linears fall back to floating point by score",
+     "n counts linears, not blocks, ranked by the range of their input over its standard deviation on the first five "
+     "samples. "
      "More than there are means all.",
      false},
     {"do_smooth", GS_OPT_BOOL, FIELD(do_smooth), "False", NULL, "smooth activations into the norms during calibration",
@@ -75,45 +86,56 @@ const gs_option gs_options[] = {
     {"is_lowbit", GS_OPT_BOOL, FIELD(is_lowbit), "False", NULL, "low-bit weight quantizer",
      "Per-group weights with open_outlier False, outliers split off with open_outlier True.", false},
     {"mm_tensor", GS_OPT_BOOL, FIELD(mm_tensor), "False", NULL, "one scale for the whole weight instead of one per row",
-     "The script documents True as its default and works as if it were False; so does this program unless True is written.", false},
+     "The script documents True as its default and works as if it were False; so does this program unless True is "
+     "written.",
+     false},
     {"w_sym", GS_OPT_BOOL, FIELD(w_sym), "True", NULL, "symmetric weights", "Must be True when a_bit is 8.", false},
-    {"use_kvcache_quant", GS_OPT_BOOL, FIELD(use_kvcache_quant), "False", NULL, "int8 scales for the key/value cache (C8)",
+    {"use_kvcache_quant", GS_OPT_BOOL, FIELD(use_kvcache_quant), "False", NULL,
+     "int8 scales for the key/value cache (C8)",
      "Ranges per channel over all samples on the float model. Not together with use_fa_quant.", false},
     {"use_fa_quant", GS_OPT_BOOL, FIELD(use_fa_quant), "False", NULL, "scales for quantized attention (FA3)",
      "The script fails with it on GLM-4.", false},
-    {"fa_amp", GS_OPT_INT, FIELD(fa_amp), "0", NULL, "layers that fall back from quantized attention", "From 0; only with use_fa_quant.",
-     false},
-    {"open_outlier", GS_OPT_BOOL, FIELD(open_outlier), "True", NULL, "low-bit: split outliers off instead of using groups",
-     "Only with is_lowbit.", false},
-    {"group_size", GS_OPT_INT, FIELD(group_size), "64", NULL, "weights per scale in per-group schemes: 32, 64, 128 or 256",
-     "Per-group means is_lowbit True, open_outlier False and a_bit 16 or w4a8; without effect and unchecked otherwise. It must "
+    {"fa_amp", GS_OPT_INT, FIELD(fa_amp), "0", NULL, "layers that fall back from quantized attention",
+     "From 0; only with use_fa_quant.", false},
+    {"open_outlier", GS_OPT_BOOL, FIELD(open_outlier), "True", NULL,
+     "low-bit: split outliers off instead of using groups", "Only with is_lowbit.", false},
+    {"group_size", GS_OPT_INT, FIELD(group_size), "64", NULL,
+     "weights per scale in per-group schemes: 32, 64, 128 or 256",
+     "Per-group means is_lowbit True, open_outlier False and a_bit 16 or w4a8; without effect and unchecked otherwise. "
+     "It must "
      "divide the input width of every quantized linear.",
      false},
     {"is_dynamic", GS_OPT_BOOL, FIELD(is_dynamic), "False", NULL, "activation scales per token at run time",
      "Nothing about activations is saved. Needs w_bit 4 or 8 and a_bit 4 or 8.", false},
-    {"input_ids_name", GS_OPT_STRING, FIELD(input_ids_name), "input_ids", NULL, "name of the token ids in the tokenizer's result",
-     "1 to 256 characters. No effect: the tokenizer is built in.", false},
+    {"input_ids_name", GS_OPT_STRING, FIELD(input_ids_name), "input_ids", NULL,
+     "name of the token ids in the tokenizer's result", "1 to 256 characters. No effect: the tokenizer is built in.",
+     false},
     {"attention_mask_name", GS_OPT_STRING, FIELD(attention_mask_name), "attention_mask", NULL,
      "name of the mask in the tokenizer's result", "1 to 256 characters. No effect: samples are not padded.", false},
     {"tokenizer_args", GS_OPT_STRING, FIELD(tokenizer_args), NULL, NULL, "JSON object of arguments for the tokenizer",
-     "2 to 4096 characters. padding_side and pad_token are known; the default is {\"padding_side\": \"left\", \"pad_token\": "
+     "2 to 4096 characters. padding_side and pad_token are known; the default is {\"padding_side\": \"left\", "
+     "\"pad_token\": "
      "\"<unk>\"}. Other keys have no effect and are reported.",
      false},
-    {"disable_last_linear", GS_OPT_BOOL, FIELD(disable_last_linear), "True", NULL, "the output layer stays in floating point",
-     "MindIE loads only a floating-point output layer.", false},
-    {"model_name", GS_OPT_STRING, FIELD(model_name), NULL, NULL, "name of the model", "Recorded in the report; no effect.", false},
+    {"disable_last_linear", GS_OPT_BOOL, FIELD(disable_last_linear), "True", NULL,
+     "the output layer stays in floating point", "MindIE loads only a floating-point output layer.", false},
+    {"model_name", GS_OPT_STRING, FIELD(model_name), NULL, NULL, "name of the model",
+     "Recorded in the report; no effect.", false},
     {"trust_remote_code", GS_OPT_BOOL, FIELD(trust_remote_code), "False", NULL, "allow code of the checkpoint to run",
      "Accepted; no code of a checkpoint is ever executed.", false},
-    {"mindie_format", GS_OPT_FLAG, FIELD(mindie_format), NULL, NULL, "write the layout of older MindIE versions", "A flag without a value.",
-     false},
+    {"mindie_format", GS_OPT_FLAG, FIELD(mindie_format), NULL, NULL, "write the layout of older MindIE versions",
+     "A flag without a value.", false},
 
-    {"save_dtype", GS_OPT_STRING, FIELD(save_dtype), "checkpoint", save_dtypes, "types of floating-point tensors in the output",
-     "`checkpoint`: what engines want and a run on an NPU writes: float tensors as the checkpoint stores them, deq_scale F32 under "
+    {"save_dtype", GS_OPT_STRING, FIELD(save_dtype), "checkpoint", save_dtypes,
+     "types of floating-point tensors in the output",
+     "`checkpoint`: what engines want and a run on an NPU writes: float tensors as the checkpoint stores them, "
+     "deq_scale F32 under "
      "bfloat16 and I64 under float16. `float32`: what the script writes on a CPU.",
      true},
     {"reference_compat", GS_OPT_FLAG, FIELD(reference_compat), NULL, NULL, "reproduce the reference's own mistakes",
      "Switches every row of docs/differences.md back to what the script does. Implies --no_extras.", true},
-    {"strict_device", GS_OPT_FLAG, FIELD(strict_device), NULL, NULL, "device_type npu without an Ascend runtime is an error", "", true},
+    {"strict_device", GS_OPT_FLAG, FIELD(strict_device), NULL, NULL,
+     "device_type npu without an Ascend runtime is an error", "", true},
     {"overwrite", GS_OPT_FLAG, FIELD(overwrite), NULL, NULL, "replace an existing save_directory",
      "The new directory is finished first, then exchanged by rename; the old one is deleted after that.", true},
     {"dry_run", GS_OPT_FLAG, FIELD(dry_run), NULL, NULL, "print the plan, write nothing",

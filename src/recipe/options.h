@@ -6,17 +6,25 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-typedef enum gs_option_kind { GS_OPT_STRING, GS_OPT_STRINGS, GS_OPT_INT, GS_OPT_INT64, GS_OPT_DOUBLE, GS_OPT_BOOL, GS_OPT_FLAG } gs_option_kind;
+typedef enum gs_option_kind {
+    GS_OPT_STRING,
+    GS_OPT_STRINGS,
+    GS_OPT_INT,
+    GS_OPT_INT64,
+    GS_OPT_DOUBLE,
+    GS_OPT_BOOL,
+    GS_OPT_FLAG
+} gs_option_kind;
 
 typedef struct gs_option {
-    const char *name;       /* with '_' */
+    const char *name; /* with '_' */
     gs_option_kind kind;
-    size_t field;           /* offsetof(gs_recipe, …) */
-    const char *default_text; /* as shown in help; NULL = none */
+    size_t field;               /* offsetof(gs_recipe, …) */
+    const char *default_text;   /* as shown in help; NULL = none */
     const char *const *choices; /* NULL-terminated or NULL */
-    const char *help;       /* one line */
-    const char *doc;        /* a sentence or two for docs/options.md and the man page: range, effect, deviation */
-    bool ours;              /* not a parameter of quant_glm.py */
+    const char *help;           /* one line */
+    const char *doc;            /* a sentence or two for docs/options.md and the man page: range, effect, deviation */
+    bool ours;                  /* not a parameter of quant_glm.py */
 } gs_option;
 
 extern const gs_option gs_options[];
@@ -29,25 +37,28 @@ extern const int gs_option_count;
 typedef int (*gs_extra_option_fn)(void *ctx, int argc, char **argv, int at, gs_error *err);
 gs_status gs_options_parse(gs_recipe *r, gs_arena *arena, int argc, char **argv, gs_extra_option_fn extra, void *ctx,
                            bool *help, gs_error *err) GS_CHECKED;
-const gs_option *gs_option_find(const char *name);     /* exact name; NULL = none */
+const gs_option *gs_option_find(const char *name); /* exact name; NULL = none */
 /* The same parser for any table: the other commands of the program. Fields are offsets into *object. */
 typedef struct gs_option_parse {
-    const gs_option *rows; int count;
+    const gs_option *rows;
+    int count;
     void *object;
-    uint64_t *given;            /* may be NULL */
-    gs_arena *arena;            /* for lists */
-    const char **words; int max_words, n_words; /* words that belong to no option; more than max_words are an error */
-    gs_extra_option_fn extra; void *ctx;
-    bool help;                  /* -h or --help was met; nothing after it was read */
+    uint64_t *given; /* may be NULL */
+    gs_arena *arena; /* for lists */
+    const char **words;
+    int max_words, n_words; /* words that belong to no option; more than max_words are an error */
+    gs_extra_option_fn extra;
+    void *ctx;
+    bool help; /* -h or --help was met; nothing after it was read */
 } gs_option_parse;
 gs_status gs_options_parse_rows(gs_option_parse *request, int argc, char **argv, gs_error *err) GS_CHECKED;
 
 bool gs_option_given(const gs_recipe *r, const char *name);
-void gs_options_help(gs_str *out, const char *program);   /* --help of the quantizing command */
+void gs_options_help(gs_str *out, const char *program); /* --help of the quantizing command */
 void gs_options_help_rows(gs_str *out, const gs_option *rows, int count);
 void gs_options_roff_rows(gs_str *out, const gs_option *rows, int count);
-void gs_roff_text(gs_str *out, const char *text);           /* plain text, escaped */
-void gs_options_markdown(gs_str *out);                     /* docs/options.md */
-void gs_options_roff(gs_str *out);                         /* OPTIONS section of the man page */
+void gs_roff_text(gs_str *out, const char *text); /* plain text, escaped */
+void gs_options_markdown(gs_str *out);            /* docs/options.md */
+void gs_options_roff(gs_str *out);                /* OPTIONS section of the man page */
 
 #endif

@@ -13,8 +13,8 @@ typedef struct parser {
     gs_option_parse *q;
     int argc;
     char **argv;
-    int at;        /* next word */
-    int dashes;    /* position of the first "--", argc if there is none: later words are never options */
+    int at;         /* next word */
+    int dashes;     /* position of the first "--", argc if there is none: later words are never options */
     gs_str unknown; /* words nobody wanted */
     const char *first_unknown;
     gs_error *err;
@@ -26,7 +26,7 @@ typedef struct match {
     match_kind kind;
     bool exact;
     const gs_option *option;
-    const char *value;   /* after '=', or NULL */
+    const char *value; /* after '=', or NULL */
 } match;
 
 /* Does the option's name begin with word[0..n)? '-' counts as '_'. */
@@ -160,7 +160,8 @@ static gs_status take_option(parser *p, const match *m)
         const char *value = m->value;
         if (value == NULL) {
             skip_dashes(p);
-            if (!is_value(p, p->at)) return gs_fail(p->err, GS_ERR_USAGE, "argument --%s: expected one argument", o->name);
+            if (!is_value(p, p->at))
+                return gs_fail(p->err, GS_ERR_USAGE, "argument --%s: expected one argument", o->name);
             value = p->argv[p->at++];
         }
         GS_TRY(gs_option_set(p->q->object, o, value, p->err));
@@ -176,7 +177,8 @@ static gs_status ambiguous(parser *p, const char *word)
     const char *equals = strchr(word, '=');
     const size_t n = equals != NULL ? (size_t)(equals - word) : strlen(word);
     for (int i = 0; i < p->q->count; i++)
-        if (name_begins(p->q->rows[i].name, word + 2, n - 2)) gs_str_printf(&list, "%s--%s", list.len > 0 ? ", " : "", p->q->rows[i].name);
+        if (name_begins(p->q->rows[i].name, word + 2, n - 2))
+            gs_str_printf(&list, "%s--%s", list.len > 0 ? ", " : "", p->q->rows[i].name);
     gs_fail(p->err, GS_ERR_USAGE, "ambiguous option: %.*s could match %s", (int)n, word, list.data);
     gs_str_release(&list);
     return GS_ERR_USAGE;
@@ -217,7 +219,8 @@ static gs_status unrecognized(parser *p)
             close = p->q->rows[i].name;
         }
     }
-    if (close != NULL) return gs_fail(p->err, GS_ERR_USAGE, "unrecognized arguments: %s (did you mean --%s?)", p->unknown.data, close);
+    if (close != NULL)
+        return gs_fail(p->err, GS_ERR_USAGE, "unrecognized arguments: %s (did you mean --%s?)", p->unknown.data, close);
     return gs_fail(p->err, GS_ERR_USAGE, "unrecognized arguments: %s", p->unknown.data);
 }
 
@@ -252,10 +255,17 @@ static gs_status parse_words(parser *p)
             if (taken > 0) continue;
         }
         switch (m.kind) {
-        case MATCH_HELP: p->q->help = true; return GS_OK;
-        case MATCH_MANY: return ambiguous(p, word);
-        case MATCH_OPTION: GS_TRY(take_option(p, &m)); break;
-        case MATCH_NONE: leave_word(p); break;
+        case MATCH_HELP:
+            p->q->help = true;
+            return GS_OK;
+        case MATCH_MANY:
+            return ambiguous(p, word);
+        case MATCH_OPTION:
+            GS_TRY(take_option(p, &m));
+            break;
+        case MATCH_NONE:
+            leave_word(p);
+            break;
         }
     }
     return p->unknown.len > 0 ? unrecognized(p) : GS_OK;
@@ -278,8 +288,13 @@ gs_status gs_options_parse_rows(gs_option_parse *request, int argc, char **argv,
 gs_status gs_options_parse(gs_recipe *r, gs_arena *arena, int argc, char **argv, gs_extra_option_fn extra, void *ctx,
                            bool *help, gs_error *err)
 {
-    gs_option_parse request = {.rows = gs_options, .count = gs_option_count, .object = r, .given = &r->given, .arena = arena,
-                               .extra = extra, .ctx = ctx};
+    gs_option_parse request = {.rows = gs_options,
+                               .count = gs_option_count,
+                               .object = r,
+                               .given = &r->given,
+                               .arena = arena,
+                               .extra = extra,
+                               .ctx = ctx};
     const gs_status status = gs_options_parse_rows(&request, argc, argv, err);
     *help = request.help;
     return status;

@@ -23,7 +23,8 @@ static gs_status check_length(const char *name, const char *value, size_t min, s
     if (value == NULL) return GS_OK;
     const size_t n = characters(value);
     if (n >= min && n <= max) return GS_OK;
-    return gs_fail(err, GS_ERR_USAGE, "Validation failed for argument '%s': String length must be between %zu and %zu", name, min, max);
+    return gs_fail(err, GS_ERR_USAGE, "Validation failed for argument '%s': String length must be between %zu and %zu",
+                   name, min, max);
 }
 
 /* Parse tokenizer_args. *out is NULL when the default applies: not given, or not JSON under reference_compat. */
@@ -36,7 +37,8 @@ static gs_status parse_args(const gs_recipe *r, json_t **out, gs_error *err)
     if (doc == NULL) {
         if (gs_compat(r, GS_COMPAT_TOKENIZER_ARGS)) return GS_OK;
         return gs_fail(err, GS_ERR_USAGE,
-                       "argument --tokenizer_args: not JSON: %s. It is an object, as '{\"padding_side\": \"left\", \"pad_token\": \"<unk>\"}'",
+                       "argument --tokenizer_args: not JSON: %s. It is an object, as '{\"padding_side\": \"left\", "
+                       "\"pad_token\": \"<unk>\"}'",
                        why.text);
     }
     if (!json_is_object(doc)) {
@@ -51,17 +53,21 @@ static gs_status check_args(json_t *args, gs_str *notes, gs_error *err)
 {
     const char *key;
     json_t *value;
-    json_object_foreach (args, key, value) {
+    json_object_foreach(args, key, value)
+    {
         const char *text = json_string_value(value);
         if (strcmp(key, "padding_side") == 0) {
             if (text == NULL || (strcmp(text, "left") != 0 && strcmp(text, "right") != 0))
-                return gs_fail(err, GS_ERR_USAGE, "argument --tokenizer_args: padding_side must be \"left\" or \"right\"");
+                return gs_fail(err, GS_ERR_USAGE,
+                               "argument --tokenizer_args: padding_side must be \"left\" or \"right\"");
         } else if (strcmp(key, "pad_token") == 0) {
             if (!json_is_null(value) && (text == NULL || text[0] == '\0'))
-                return gs_fail(err, GS_ERR_USAGE, "argument --tokenizer_args: pad_token must be a non-empty string or null");
+                return gs_fail(err, GS_ERR_USAGE,
+                               "argument --tokenizer_args: pad_token must be a non-empty string or null");
         } else {
             char shown[80];
-            gs_recipe_warn(notes, "tokenizer_args: \"%s\" has no effect", gs_printable(key, strlen(key), shown, sizeof shown));
+            gs_recipe_warn(notes, "tokenizer_args: \"%s\" has no effect",
+                           gs_printable(key, strlen(key), shown, sizeof shown));
         }
     }
     return GS_OK;

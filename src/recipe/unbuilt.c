@@ -64,7 +64,8 @@ gs_status gs_recipe_check_built(const gs_recipe *r, const gs_resolved *s, gs_err
     gs_status status = GS_OK;
     if (list.len > 0)
         status = gs_fail(err, GS_ERR_UNSUPPORTED,
-                         "not implemented yet: %s. This version quantizes to W8A8 with static activations (w_bit 8, a_bit 8), with or "
+                         "not implemented yet: %s. This version quantizes to W8A8 with static activations (w_bit 8, "
+                         "a_bit 8), with or "
                          "without use_kvcache_quant",
                          list.data);
     gs_str_release(&list);
@@ -89,6 +90,7 @@ void gs_recipe_note_unused(const gs_recipe *r, const gs_resolved *s, gs_str *not
     unused(r, notes, true, "input_ids_name", "the tokenizer is built in");
     unused(r, notes, true, "attention_mask_name", "samples are not padded, so there is no mask");
     unused(r, notes, true, "model_name", "it is only recorded in the report");
-    if (r->trust_remote_code) gs_recipe_note(notes, "trust_remote_code: no code of the checkpoint is executed; none is needed");
+    if (r->trust_remote_code)
+        gs_recipe_note(notes, "trust_remote_code: no code of the checkpoint is executed; none is needed");
     if (!r->mm_tensor) gs_recipe_note(notes, "mm_tensor: one scale per row of a weight (the script's actual default)");
 }

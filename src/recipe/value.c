@@ -167,11 +167,15 @@ gs_status gs_option_set(void *object, const gs_option *o, const char *word, gs_e
         *(const char **)field_of(object, o) = word;
         return GS_OK;
     case GS_OPT_INT:
-    case GS_OPT_INT64: return set_int(object, o, word, err);
-    case GS_OPT_DOUBLE: return read_double(o, word, field_of(object, o), err);
+    case GS_OPT_INT64:
+        return set_int(object, o, word, err);
+    case GS_OPT_DOUBLE:
+        return read_double(o, word, field_of(object, o), err);
     case GS_OPT_BOOL:
-    case GS_OPT_FLAG: return read_bool(o, word, field_of(object, o), err);
-    case GS_OPT_STRINGS: break;
+    case GS_OPT_FLAG:
+        return read_bool(o, word, field_of(object, o), err);
+    case GS_OPT_STRINGS:
+        break;
     }
     return gs_fail(err, GS_ERR_USAGE, "argument --%s: is a list", o->name);
 }

@@ -45,12 +45,22 @@ static void put_option(gs_json_out *j, const gs_recipe *recipe, const gs_option 
     const char *field = (const char *)recipe + o->field;
     gs_json_out_key(j, o->name);
     switch (o->kind) {
-    case GS_OPT_STRING: put_text(j, *(const char *const *)field); break;
-    case GS_OPT_INT: gs_json_out_int(j, *(const int *)field); break;
-    case GS_OPT_INT64: gs_json_out_int(j, *(const int64_t *)field); break;
-    case GS_OPT_DOUBLE: gs_json_out_double(j, *(const double *)field); break;
+    case GS_OPT_STRING:
+        put_text(j, *(const char *const *)field);
+        break;
+    case GS_OPT_INT:
+        gs_json_out_int(j, *(const int *)field);
+        break;
+    case GS_OPT_INT64:
+        gs_json_out_int(j, *(const int64_t *)field);
+        break;
+    case GS_OPT_DOUBLE:
+        gs_json_out_double(j, *(const double *)field);
+        break;
     case GS_OPT_BOOL:
-    case GS_OPT_FLAG: gs_json_out_bool(j, *(const bool *)field); break;
+    case GS_OPT_FLAG:
+        gs_json_out_bool(j, *(const bool *)field);
+        break;
     case GS_OPT_STRINGS: {
         const char *const *list = *(const char *const *const *)field;
         if (list == NULL) {

@@ -19,14 +19,18 @@ gs_linear_place gs_linear_place_of(const char *name)
     const char *part = name;
     for (const char *dot = strchr(part, '.'); dot != NULL; part = dot + 1, dot = strchr(part, '.')) {
         const size_t digits = strspn(part, "0123456789");
-        if (place.block < 0 && digits > 0 && digits < 9 && part + digits == dot) place.block = atoi(part);
+        if (place.block < 0 && digits > 0 && digits < 9 && part + digits == dot)
+            place.block = (int)strtol(part, NULL, 10);
     }
     place.linear = part;
     return place;
 }
 
 static bool is_float(const gs_linear_result *l) { return l->why_float != NULL; }
-static bool is_static(const gs_linear_result *l) { return isfinite(l->input_scale) && isfinite(l->range_min) && isfinite(l->range_max); }
+static bool is_static(const gs_linear_result *l)
+{
+    return isfinite(l->input_scale) && isfinite(l->range_min) && isfinite(l->range_max);
+}
 
 /* A number in at most `width` columns; nothing for NaN. */
 static const char *number(double v, int digits, char buf[24])
@@ -69,22 +73,22 @@ static void add_row(const gs_linear_result *l, int *last_block, gs_str *out)
     if (place.block >= 0 && place.block != *last_block) snprintf(block, sizeof block, "%d", place.block);
     *last_block = place.block;
     if (is_float(l)) {
-        gs_str_printf(out, "%5s  %-16s  %-5s  %-9s  %-43s  %7s  %6s", block, place.linear, l->type, "", l->why_float, "",
-                      number(l->score, 4, score));
+        gs_str_printf(out, "%5s  %-16s  %-5s  %-9s  %-43s  %7s  %6s", block, place.linear, l->type, "", l->why_float,
+                      "", number(l->score, 4, score));
         end_line(out);
         return;
     }
     range_text(l, 5, range, sizeof range);
-    gs_str_printf(out, "%5s  %-16s  %-5s  %-9s  %-23s %11s  %6s  %7s  %6s", block, place.linear, l->type, l->observer != NULL ? l->observer : "",
-                  range, number(l->input_scale, 5, scale), number(l->input_offset, 4, offset), decibels(l->weight_sqnr_db, sqnr),
-                  number(l->score, 4, score));
+    gs_str_printf(out, "%5s  %-16s  %-5s  %-9s  %-23s %11s  %6s  %7s  %6s", block, place.linear, l->type,
+                  l->observer != NULL ? l->observer : "", range, number(l->input_scale, 5, scale),
+                  number(l->input_offset, 4, offset), decibels(l->weight_sqnr_db, sqnr), number(l->score, 4, score));
     end_line(out);
 }
 
 static void add_rows(const gs_report *r, gs_str *out)
 {
-    gs_str_printf(out, "%5s  %-16s  %-5s  %-9s  %-23s %11s  %6s  %7s  %6s\n", "block", "linear", "type", "observer", "input range", "input scale",
-                  "offset", "SQNR dB", "score");
+    gs_str_printf(out, "%5s  %-16s  %-5s  %-9s  %-23s %11s  %6s  %7s  %6s\n", "block", "linear", "type", "observer",
+                  "input range", "input scale", "offset", "SQNR dB", "score");
     int last_block = -1;
     for (int i = 0; i < r->n_linears; i++) add_row(&r->linears[i], &last_block, out);
 }
@@ -103,8 +107,15 @@ static kind_sum *find_kind(kind_sum *kinds, int *n, const char *linear)
     for (int i = 0; i < *n; i++)
         if (strcmp(kinds[i].linear, linear) == 0) return &kinds[i];
     if (*n == MAX_KINDS) return NULL;
-    kinds[*n] = (kind_sum){.linear = linear, .range_min = INFINITY, .range_max = -INFINITY, .scale_min = INFINITY, .scale_max = -INFINITY,
-                           .sqnr_min = INFINITY, .score_max = NAN, .sqnr_worst = -1, .width = strlen(linear)};
+    kinds[*n] = (kind_sum){.linear = linear,
+                           .range_min = INFINITY,
+                           .range_max = -INFINITY,
+                           .scale_min = INFINITY,
+                           .scale_max = -INFINITY,
+                           .sqnr_min = INFINITY,
+                           .score_max = NAN,
+                           .sqnr_worst = -1,
+                           .width = strlen(linear)};
     return &kinds[(*n)++];
 }
 
@@ -161,8 +172,8 @@ static void add_kind(const kind_sum *k, gs_str *out)
         snprintf(observers, sizeof observers, "%d histogram", k->histograms);
     else if (k->histograms + k->minmaxes > 0)
         snprintf(observers, sizeof observers, "%s", k->histograms > 0 ? "histogram" : "min-max");
-    gs_str_printf(out, "%-16s %5d %5d  %-13s %-22s %-22s %-29s %s", k->linear, k->count - k->floats, k->floats, observers, range, scale, sqnr,
-                  number(k->score_max, 4, score));
+    gs_str_printf(out, "%-16s %5d %5d  %-13s %-22s %-22s %-29s %s", k->linear, k->count - k->floats, k->floats,
+                  observers, range, scale, sqnr, number(k->score_max, 4, score));
     end_line(out);
 }
 
@@ -203,8 +214,8 @@ static void add_summary(const gs_report *r, gs_str *out)
         }
         if (pass == 0) in_blocks = n;
     }
-    gs_str_printf(out, "%-16s %5s %5s  %-13s %-22s %-22s %-29s %s\n", "linear", "quant", "float", "observer", "input range", "input scale",
-                  "weight SQNR dB", "score");
+    gs_str_printf(out, "%-16s %5s %5s  %-13s %-22s %-22s %-29s %s\n", "linear", "quant", "float", "observer",
+                  "input range", "input scale", "weight SQNR dB", "score");
     for (int i = 0; i < n; i++) add_kind(&kinds[i], out);
     add_blocks(r, kinds, in_blocks, out);
 }

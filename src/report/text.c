@@ -73,10 +73,13 @@ static void add_phases(const gs_report *r, gs_str *out)
     char total[32];
     duration_text(r->seconds, total);
     gs_str_printf(out, "time          %s", total);
+    bool first = true;
     for (int i = 0; i < r->n_phases; i++) {
+        if (r->phases[i].seconds < 0.005 * r->seconds) continue; /* noise; the JSON has all */
         char seconds[32];
         duration_text(r->phases[i].seconds, seconds);
-        gs_str_printf(out, "%s%s %s", i == 0 ? ": " : ", ", r->phases[i].name, seconds);
+        gs_str_printf(out, "%s%s %s", first ? ": " : ", ", r->phases[i].name, seconds);
+        first = false;
     }
     gs_str_addc(out, '\n');
 }
@@ -90,8 +93,8 @@ static void add_gemm(const gs_report *r, gs_str *out)
         duration_text(g->seconds, seconds);
         gs_str_printf(out, "GEMM %-8s %s, %.1f Gop/s", g->kind, seconds, g->operations / g->seconds / 1e9);
         if (g->peak_per_s > 0)
-            gs_str_printf(out, ", %.0f %% of the measured peak of %.1f Gop/s", 100.0 * g->operations / g->seconds / g->peak_per_s,
-                          g->peak_per_s / 1e9);
+            gs_str_printf(out, ", %.0f %% of the measured peak of %.1f Gop/s",
+                          100.0 * g->operations / g->seconds / g->peak_per_s, g->peak_per_s / 1e9);
         gs_str_addc(out, '\n');
     }
 }
@@ -105,7 +108,8 @@ static void add_memory(const gs_report *r, gs_str *out)
         gs_bytes_text(r->measured_peak_bytes, measured);
         gs_str_printf(out, ", measured %s", measured);
         if (r->planned_peak_bytes > 0)
-            gs_str_printf(out, " (%+.0f %%)", 100.0 * ((double)r->measured_peak_bytes / (double)r->planned_peak_bytes - 1.0));
+            gs_str_printf(out, " (%+.0f %%)",
+                          100.0 * ((double)r->measured_peak_bytes / (double)r->planned_peak_bytes - 1.0));
     }
     gs_str_addc(out, '\n');
 }
@@ -124,7 +128,8 @@ void gs_report_text(const gs_report *r, gs_str *out)
 {
     gs_report_linears(r, out);
     if (r->n_linears > 0) gs_str_addc(out, '\n');
-    gs_str_printf(out, "%s written to %s\n", r->quant_type != NULL ? r->quant_type : "model", r->output != NULL ? r->output : "?");
+    gs_str_printf(out, "%s written to %s\n", r->quant_type != NULL ? r->quant_type : "model",
+                  r->output != NULL ? r->output : "?");
     add_types(r, out);
     add_files(r, out);
     add_sizes(r, out);
@@ -132,7 +137,8 @@ void gs_report_text(const gs_report *r, gs_str *out)
     add_phases(r, out);
     add_gemm(r, out);
     add_memory(r, out);
-    gs_str_printf(out, "machine       %d thread%s, %s\n", r->threads, r->threads == 1 ? "" : "s", r->cpu != NULL ? r->cpu : "unknown");
+    gs_str_printf(out, "machine       %d thread%s, %s\n", r->threads, r->threads == 1 ? "" : "s",
+                  r->cpu != NULL ? r->cpu : "unknown");
 }
 
 void gs_report_plan_text(const gs_report *r, gs_str *out)
@@ -140,8 +146,8 @@ void gs_report_plan_text(const gs_report *r, gs_str *out)
     char time[32];
     int quantized = 0;
     for (int i = 0; i < r->n_linears; i++) quantized += r->linears[i].why_float == NULL;
-    gs_str_printf(out, "plan: %s to %s (dry run, nothing is written)\n", r->quant_type != NULL ? r->quant_type : "model",
-                  r->output != NULL ? r->output : "?");
+    gs_str_printf(out, "plan: %s to %s (dry run, nothing is written)\n",
+                  r->quant_type != NULL ? r->quant_type : "model", r->output != NULL ? r->output : "?");
     add_types(r, out);
     add_files(r, out);
     add_sizes(r, out);

@@ -42,7 +42,9 @@ static inline void ask_parse(asked *a, const char *line)
     gs_str_init(&a->notes);
     a->text = strdup(line);
     a->argv[a->argc++] = (char *)"quant_glm";
-    for (char *word = strtok(a->text, " "); word != NULL; word = strtok(NULL, " ")) {
+    char *rest = a->text;
+    for (char *word = strsep(&rest, " "); word != NULL; word = strsep(&rest, " ")) {
+        if (*word == '\0') continue;
         for (char *p = word; *p != '\0'; p++)
             if (*p == '\x1f') *p = ' ';
         assert_true(a->argc < 127);
@@ -65,7 +67,8 @@ static inline void expect_failure(const char *line, gs_status status, const char
 {
     asked a;
     ask(&a, line);
-    if (a.status != status) fail_msg("%s: status %d, not %d: %s", line, a.status, status, a.status != GS_OK ? a.error.text : "accepted");
+    if (a.status != status)
+        fail_msg("%s: status %d, not %d: %s", line, a.status, status, a.status != GS_OK ? a.error.text : "accepted");
     assert_int_equal(a.error.status, status);
     if (strstr(a.error.text, wording) == NULL) fail_msg("%s: \"%s\" lacks \"%s\"", line, a.error.text, wording);
     ask_close(&a);

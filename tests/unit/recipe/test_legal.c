@@ -32,7 +32,8 @@ static void test_resolved(void **state)
     assert_int_equal(a.resolved.disable_level, 2147483647);
     assert_false(a.resolved.npu_dtypes || a.resolved.extras);
     ask_close(&a);
-    for (int t = GS_Q_FLOAT; t <= GS_Q_W4A4_FLATQUANT_DYNAMIC; t++) assert_non_null(gs_quant_type_name((gs_quant_type)t));
+    for (int t = GS_Q_FLOAT; t <= GS_Q_W4A4_FLATQUANT_DYNAMIC; t++)
+        assert_non_null(gs_quant_type_name((gs_quant_type)t));
 }
 
 static void test_order(void **state)
@@ -40,12 +41,14 @@ static void test_order(void **state)
     (void)state;
     /* Two mistakes: the one the reference finds first is named. */
     expect_failure("--w_sym False --fraction 1", GS_ERR_USAGE, "w_sym should be True");
-    expect_failure("--fraction 1 --use_fa_quant True --use_kvcache_quant True", GS_ERR_USAGE, "fraction = 1.0 is larger than 0.1.");
+    expect_failure("--fraction 1 --use_fa_quant True --use_kvcache_quant True", GS_ERR_USAGE,
+                   "fraction = 1.0 is larger than 0.1.");
     expect_failure("--disable_level x --anti_method q", GS_ERR_USAGE, "anti_method");
     expect_failure("--disable_level x --part_file_size 0", GS_ERR_USAGE, "disable_level");
     /* Legality comes before "not implemented". */
     expect_failure("--do_smooth True --part_file_size -3", GS_ERR_USAGE, "value = -3 is smaller than 1.");
-    expect_failure("--device_type npu --strict_device --is_dynamic True --tp_size 0", GS_ERR_USAGE, "tp_size should be");
+    expect_failure("--device_type npu --strict_device --is_dynamic True --tp_size 0", GS_ERR_USAGE,
+                   "tp_size should be");
 }
 
 static void test_required(void **state)
@@ -65,8 +68,15 @@ static void test_required(void **state)
 static void test_boundaries(void **state)
 {
     (void)state;
-    static const char *const legal[] = {"--fraction 0.01", "--fraction 0.1", "--part_file_size 1", "--disable_level L0", "--threads 5",
-                                        "--sigma_factor 17", "--sigma_factor 1 --use_sigma True", "--sigma_factor 4 --use_sigma True", "--fa_amp -5"};
+    static const char *const legal[] = {"--fraction 0.01",
+                                        "--fraction 0.1",
+                                        "--part_file_size 1",
+                                        "--disable_level L0",
+                                        "--threads 5",
+                                        "--sigma_factor 17",
+                                        "--sigma_factor 1 --use_sigma True",
+                                        "--sigma_factor 4 --use_sigma True",
+                                        "--fa_amp -5"};
     for (size_t i = 0; i < sizeof legal / sizeof legal[0]; i++) expect_legal(legal[i]);
     expect_failure("--fraction 0.0099", GS_ERR_USAGE, "fraction = 0.0099 is smaller than 0.01.");
     expect_failure("--fraction nan", GS_ERR_USAGE, "fraction = nan is smaller than 0.01.");
@@ -80,11 +90,14 @@ static void test_boundaries(void **state)
     expect_failure("--disable_level L1x", GS_ERR_USAGE, "disable_level");
     expect_failure("--disable_level=", GS_ERR_USAGE, "disable_level");
     expect_failure("--anti_method m12", GS_ERR_USAGE, "anti_method");
-    expect_failure("--a_bit 4 --anti_method m3", GS_ERR_USAGE, "a_bit must be 8 or 16(anti_method='m3'), but got 4, please check it.");
-    expect_failure("--w_bit 4 --a_bit 4 --is_dynamic True --w_sym False", GS_ERR_USAGE, "W4A4 should be used with w_sym=True");
+    expect_failure("--a_bit 4 --anti_method m3", GS_ERR_USAGE,
+                   "a_bit must be 8 or 16(anti_method='m3'), but got 4, please check it.");
+    expect_failure("--w_bit 4 --a_bit 4 --is_dynamic True --w_sym False", GS_ERR_USAGE,
+                   "W4A4 should be used with w_sym=True");
     expect_failure("--w_bit 4 --a_bit 4 --is_dynamic True --disable_last_linear False", GS_ERR_USAGE,
                    "W4A4 should be used with disable_last_linear=True");
-    expect_failure("--input_ids_name=", GS_ERR_USAGE, "Validation failed for argument 'input_ids_name': String length must be between 1 and 256");
+    expect_failure("--input_ids_name=", GS_ERR_USAGE,
+                   "Validation failed for argument 'input_ids_name': String length must be between 1 and 256");
     char line[400] = "--attention_mask_name ";
     memset(line + strlen(line), 'x', 257);
     expect_failure(line, GS_ERR_USAGE, "Validation failed for argument 'attention_mask_name'");
@@ -109,11 +122,13 @@ static void test_notes(void **state)
     expect_note("--group_size 128", "note: group_size has no effect", true);
     expect_note("--fa_amp 2", "note: fa_amp has no effect", true);
     expect_note("--model_name glm", "note: model_name has no effect", true);
-    expect_note("--tokenizer_args {\"padding_side\":\"left\",\"legacy\":1}", "tokenizer_args: \"legacy\" has no effect", true);
+    expect_note("--tokenizer_args {\"padding_side\":\"left\",\"legacy\":1}", "tokenizer_args: \"legacy\" has no effect",
+                true);
     asked a;
     ask(&a, "--co_sparse True"); /* refused for now, but the warnings are those of the reference */
     assert_int_equal(a.status, GS_ERR_UNSUPPORTED);
-    assert_non_null(strstr(a.notes.data, "Running in sparse requires `w_bit` of 4, your config `w_bit` will replaced to 4 instead."));
+    assert_non_null(strstr(a.notes.data,
+                           "Running in sparse requires `w_bit` of 4, your config `w_bit` will replaced to 4 instead."));
     assert_null(strstr(a.notes.data, "`a_bit`"));
     ask_close(&a);
 }
@@ -196,8 +211,8 @@ static void test_compat_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_resolved), cmocka_unit_test(test_order),  cmocka_unit_test(test_required),
-        cmocka_unit_test(test_boundaries), cmocka_unit_test(test_device), cmocka_unit_test(test_notes),
+        cmocka_unit_test(test_resolved),       cmocka_unit_test(test_order),   cmocka_unit_test(test_required),
+        cmocka_unit_test(test_boundaries),     cmocka_unit_test(test_device),  cmocka_unit_test(test_notes),
         cmocka_unit_test(test_tokenizer_args), cmocka_unit_test(test_program), cmocka_unit_test(test_compat_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,8 +59,8 @@ static void test_defaults(void **state)
     assert_int_equal(r.tp_size, 1);
     assert_int_equal(r.group_size, 64);
     assert_true(r.w_sym && r.open_outlier && r.disable_last_linear);
-    assert_false(r.co_sparse || r.do_smooth || r.use_sigma || r.use_reduce_quant || r.is_lowbit || r.mm_tensor || r.use_kvcache_quant ||
-                 r.use_fa_quant || r.is_dynamic || r.trust_remote_code || r.mindie_format);
+    assert_false(r.co_sparse || r.do_smooth || r.use_sigma || r.use_reduce_quant || r.is_lowbit || r.mm_tensor ||
+                 r.use_kvcache_quant || r.use_fa_quant || r.is_dynamic || r.trust_remote_code || r.mindie_format);
     assert_string_equal(r.input_ids_name, "input_ids");
     assert_string_equal(r.save_dtype, "checkpoint");
     assert_int_equal(r.threads, 0);
@@ -71,7 +71,8 @@ static void test_forms(void **state)
 {
     (void)state;
     asked a;
-    parse_ok(&a, "--model-path=a=b --save_directory o --w_bit=4 --fa_amp -1 --fraction -.5 --use-kvcache-quant True --mindie_format "
+    parse_ok(&a, "--model-path=a=b --save_directory o --w_bit=4 --fa_amp -1 --fraction -.5 --use-kvcache-quant True "
+                 "--mindie_format "
                  "--part_file_size 3 --act_method=2 --sigma_factor 1e1 --a_bit 1_6 --anti_file -");
     assert_string_equal(a.recipe.model_path, "a=b");
     assert_string_equal(a.recipe.anti_file, "-");
@@ -91,7 +92,9 @@ static void test_forms(void **state)
     parse_ok(&a, "--w_bit 4 --w_bit 16"); /* the last wins */
     assert_int_equal(a.recipe.w_bit, 16);
     ask_close(&a);
-    parse_ok(&a, "--w_b 4 --part 2 --save_d o --dry --trust True --open False"); /* prefixes; save_d: the script's own name wins */
+    parse_ok(
+        &a,
+        "--w_b 4 --part 2 --save_d o --dry --trust True --open False"); /* prefixes; save_d: the script's own name wins */
     assert_int_equal(a.recipe.w_bit, 4);
     assert_int_equal(a.recipe.part_file_size, 2);
     assert_string_equal(a.recipe.save_directory, "o");
@@ -149,15 +152,19 @@ static void test_errors(void **state)
     parse_fails("--w_bit 8_", "argument --w_bit: invalid int value: '8_'");
     parse_fails("--w_bit 0x8", "argument --w_bit: invalid int value: '0x8'");
     parse_fails("--w_bit 99999999999", "argument --w_bit: 99999999999 is out of range");
-    parse_fails("--part_file_size 99999999999999999999", "argument --part_file_size: 99999999999999999999 is out of range");
+    parse_fails("--part_file_size 99999999999999999999",
+                "argument --part_file_size: 99999999999999999999 is out of range");
     parse_fails("--fraction x", "argument --fraction: invalid float value: 'x'");
     parse_fails("--fraction 0x1p3", "argument --fraction: invalid float value: '0x1p3'");
     parse_fails("--co_sparse it's", "argument --co_sparse: invalid cmd_bool value: \"it's\"");
     parse_fails("--co_sparse a\tb", "argument --co_sparse: invalid cmd_bool value: 'a\\tb'");
     parse_fails("--co_sparse \xff", "argument --co_sparse: invalid cmd_bool value: '\\xff'");
-    parse_fails("--save_dtype half", "argument --save_dtype: invalid choice: 'half' (choose from 'checkpoint', 'float32')");
+    parse_fails("--save_dtype half",
+                "argument --save_dtype: invalid choice: 'half' (choose from 'checkpoint', 'float32')");
     parse_fails("--w 8", "ambiguous option: --w could match --w_bit, --w_sym");
-    parse_fails("--use=True", "ambiguous option: --use could match --use_sigma, --use_reduce_quant, --use_kvcache_quant, --use_fa_quant");
+    parse_fails(
+        "--use=True",
+        "ambiguous option: --use could match --use_sigma, --use_reduce_quant, --use_kvcache_quant, --use_fa_quant");
     parse_fails("--foo 1 bar", "unrecognized arguments: --foo 1 bar");
     parse_fails("-x", "unrecognized arguments: -x");
     parse_fails("--w_bits 8", "unrecognized arguments: --w_bits 8 (did you mean --w_bit?)");
@@ -224,8 +231,9 @@ static void test_extra(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table), cmocka_unit_test(test_defaults), cmocka_unit_test(test_forms),  cmocka_unit_test(test_lists),
-        cmocka_unit_test(test_flags), cmocka_unit_test(test_errors),   cmocka_unit_test(test_help),   cmocka_unit_test(test_extra),
+        cmocka_unit_test(test_table), cmocka_unit_test(test_defaults), cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_lists), cmocka_unit_test(test_flags),    cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_help),  cmocka_unit_test(test_extra),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

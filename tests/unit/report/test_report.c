@@ -17,7 +17,8 @@
 #include "report/report.h"
 #include "report/table.h"
 
-static const char *const roles[] = {"self_attention.query_key_value", "self_attention.dense", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"};
+static const char *const roles[] = {"self_attention.query_key_value", "self_attention.dense", "mlp.dense_h_to_4h",
+                                    "mlp.dense_4h_to_h"};
 
 typedef struct made {
     gs_report report;
@@ -37,8 +38,15 @@ static made *make(int layers)
         gs_linear_result *l = &m->linears[i];
         snprintf(m->names[i], sizeof m->names[i], "transformer.encoder.layers.%d.%s", i / 4, roles[i % 4]);
         const bool is_float = i % 4 == 3;
-        *l = (gs_linear_result){.name = m->names[i], .type = is_float ? "FLOAT" : "W8A8", .why_float = is_float ? "default fallback" : NULL,
-                                .observer = is_float ? NULL : i % 8 < 4 ? "histogram" : "min-max", .score = 12.25 + i, .out = 8, .in = 4};
+        *l = (gs_linear_result){.name = m->names[i],
+                                .type = is_float ? "FLOAT" : "W8A8",
+                                .why_float = is_float ? "default fallback" : NULL,
+                                .observer = is_float    ? NULL
+                                            : i % 8 < 4 ? "histogram"
+                                                        : "min-max",
+                                .score = 12.25 + i,
+                                .out = 8,
+                                .in = 4};
         const double none = NAN;
         l->range_min = is_float ? none : -2.5 - i;
         l->range_max = is_float ? none : 1.25;
@@ -48,16 +56,25 @@ static made *make(int layers)
         l->weight_scale_min = l->weight_scale_max = is_float ? none : 0.001;
     }
     snprintf(m->names[layers * 4], sizeof m->names[0], "transformer.output_layer");
-    m->linears[layers * 4] = (gs_linear_result){.name = m->names[layers * 4], .type = "FLOAT", .why_float = "last linear", .score = NAN,
-                                                .range_min = NAN, .range_max = NAN, .input_scale = NAN, .input_offset = NAN,
-                                                .weight_scale_min = NAN, .weight_scale_max = NAN, .weight_sqnr_db = NAN};
+    m->linears[layers * 4] = (gs_linear_result){.name = m->names[layers * 4],
+                                                .type = "FLOAT",
+                                                .why_float = "last linear",
+                                                .score = NAN,
+                                                .range_min = NAN,
+                                                .range_max = NAN,
+                                                .input_scale = NAN,
+                                                .input_offset = NAN,
+                                                .weight_scale_min = NAN,
+                                                .weight_scale_max = NAN,
+                                                .weight_sqnr_db = NAN};
     r->n_linears = layers * 4 + 1;
     r->gemm[0] = (gs_gemm_result){"f32", 2.0, 1.5e11, 1e11};
     r->gemm[1] = (gs_gemm_result){"s8", 0.0, 0.0, 4e11};
     r->n_gemm = 2;
-    r->phases[0] = (gs_phase_result){"read", 0.25};
+    r->phases[0] = (gs_phase_result){"read", 20.9};
     r->phases[1] = (gs_phase_result){"calibrate", 100};
-    r->n_phases = 2;
+    r->phases[2] = (gs_phase_result){"head", 0.001}; /* too short for the text */
+    r->n_phases = 3;
     for (int i = 0; i < 20; i++) m->files[i] = (gs_output_file){"quant_model_weight_w8a8.safetensors", 4660000, 40};
     r->files = m->files;
     r->n_files = 1;
@@ -88,8 +105,9 @@ static void test_bytes(void **state)
     static const struct {
         uint64_t bytes;
         const char *text;
-    } rows[] = {{0, "0 bytes"}, {999, "999 bytes"}, {1000, "1.00 kB"}, {1234567, "1.23 MB"}, {12345678, "12.3 MB"}, {999500000, "1.00 GB"},
-                {1230000000, "1.23 GB"}, {UINT64_MAX, "18.4 EB"}, {99960, "100 kB"}, {9995, "9.99 kB"}};
+    } rows[] = {{0, "0 bytes"},        {999, "999 bytes"},     {1000, "1.00 kB"},       {1234567, "1.23 MB"},
+                {12345678, "12.3 MB"}, {999500000, "1.00 GB"}, {1230000000, "1.23 GB"}, {UINT64_MAX, "18.4 EB"},
+                {99960, "100 kB"},     {9995, "9.99 kB"}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char text[32];
         gs_bytes_text(rows[i].bytes, text);
@@ -123,14 +141,17 @@ static void test_small(void **state)
     gs_str s;
     gs_str_init(&s);
     gs_report_text(&m->report, &s);
-    has(s.data, "block  linear            type   observer   input range             input scale  offset  SQNR dB   score\n");
-    has(s.data, "    0  query_key_value   W8A8   histogram  [-2.5, 1.25]               0.015625      33     40.5   12.25\n");
-    has(s.data, "       dense_4h_to_h     FLOAT             default fallback                                       15.25\n");
+    has(s.data,
+        "block  linear            type   observer   input range             input scale  offset  SQNR dB   score\n");
+    has(s.data,
+        "    0  query_key_value   W8A8   histogram  [-2.5, 1.25]               0.015625      33     40.5   12.25\n");
+    has(s.data,
+        "       dense_4h_to_h     FLOAT             default fallback                                       15.25\n");
     has(s.data, "W8A8 written to out/x\n");
     has(s.data, "stay float    2 default fallback, 1 last linear\n");
     has(s.data, "8.66 MB before, 4.66 MB after (54 %)");
     has(s.data, "64 samples, 2979 tokens");
-    has(s.data, "1 h 02 min: read 0.2 s, calibrate 1 min 40 s");
+    has(s.data, "1 h 02 min: read 21 s, calibrate 1 min 40 s\n");
     has(s.data, "GEMM f32      2.0 s, 75.0 Gop/s, 75 % of the measured peak of 100.0 Gop/s");
     assert_null(strstr(s.data, "GEMM s8")); /* did not run */
     has(s.data, "planned peak 100 MB, measured 93.0 MB (-7 %)");
@@ -219,7 +240,8 @@ static void test_json(void **state)
     assert_true(json_is_null(json_object_get(json_array_get(gemm, 1), "share_of_peak")));
     json_t *options = json_object_get(doc, "recipe");
     assert_int_equal((int)json_object_size(options), gs_option_count);
-    assert_string_equal(json_string_value(json_array_get(json_object_get(options, "disable_names"), 1)), "\xe4\xb8\xad");
+    assert_string_equal(json_string_value(json_array_get(json_object_get(options, "disable_names"), 1)),
+                        "\xe4\xb8\xad");
     assert_int_equal(json_integer_value(json_object_get(options, "part_file_size")), 5);
     assert_true(json_is_null(json_object_get(options, "calib_texts")));
     assert_true(json_is_true(json_object_get(options, "w_sym")));
