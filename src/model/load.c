@@ -77,7 +77,7 @@ static gs_status load_rows(gs_packed *p, gs_compute *c, const gs_checkpoint *ck,
     const int64_t step = rows_per_read(t), cols = t->shape[1];
     const size_t row_bytes = (size_t)cols * gs_dtype_bytes(t->dtype);
     rows_job job = {.dtype = t->dtype, .raw = stage, .cols = cols};
-    if (t->dtype == GS_F16) job.wide = (float *)((uint8_t *)stage + raw_bytes(t));
+    if (t->dtype == GS_F16) job.wide = (void *)((uint8_t *)stage + raw_bytes(t));
     job.first = gs_alloc_array((size_t)step, sizeof *job.first);
     gs_status status = GS_OK;
     for (int64_t row = 0; row < count && status == GS_OK; row += step) {
