@@ -39,19 +39,60 @@ static double tree_sum_double(double *lane)
     return lane[0];
 }
 
+/* Sum of squares of a row in the order in which PyTorch's CPU kernels for 8 lanes add a row (num/mean.c has the same for a
+ * vector): 4 partial sums of 8 lanes side by side, folded upwards in a cascade of levels every 16 groups or more. With it the
+ * norm gives the reference's bits. */
+enum { SQUARE_PARTS = 4, SQUARE_LANES = 8, SQUARE_WIDTH = SQUARE_PARTS * SQUARE_LANES, SQUARE_LEVELS = 4 };
+
+static inline void add_squares(float *restrict sum, const float *restrict x, int64_t width)
+{
+    for (int64_t i = 0; i < width; i++) sum[i] += x[i] * x[i];
+}
+
+static inline void fold(float *restrict to, float *restrict from, bool clear)
+{
+    for (int i = 0; i < SQUARE_WIDTH; i++) {
+        to[i] += from[i];
+        from[i] = clear ? 0.0f : from[i];
+    }
+}
+
+static void square_cascade(float *level0, const float *x, int64_t groups, int64_t width)
+{
+    float level[SQUARE_LEVELS][SQUARE_WIDTH] = {{0}};
+    int power = 4;
+    while (groups > (int64_t)1 << (SQUARE_LEVELS * (power + 1) - 1)) power++; /* ceil(log2(groups)) / levels */
+    const int64_t step = (int64_t)1 << power, mask = step - 1;
+    int64_t i = 0;
+    while (i + step <= groups) {
+        for (const int64_t end = i + step; i < end; i++)
+            if (width == SQUARE_WIDTH)
+                add_squares(level[0], x + i * SQUARE_WIDTH, SQUARE_WIDTH);
+            else
+                add_squares(level[0], x + i * width, width);
+        for (int j = 1; j < SQUARE_LEVELS; j++) {
+            fold(level[j], level[j - 1], true);
+            if (i & (mask << (j * power))) break;
+        }
+    }
+    for (; i < groups; i++) add_squares(level[0], x + i * width, width);
+    for (int j = 1; j < SQUARE_LEVELS; j++) fold(level[0], level[j], false);
+    memcpy(level0, level[0], sizeof level[0]);
+}
+
 static float squares_of_row(int64_t h, const float *x)
 {
-    vec sum[VECTORS] = {{0}};
-    float lane[LANES] = {0};
-    int64_t i = 0;
-    for (; i + LANES <= h; i += LANES)
-        for (int q = 0; q < VECTORS; q++) sum[q] += load(x + i + q * GS_LANES) * load(x + i + q * GS_LANES);
-    if (i < h) {
-        memcpy(lane, x + i, (size_t)(h - i) * sizeof *x);
-        for (int q = 0; q < VECTORS; q++) sum[q] += load(lane + q * GS_LANES) * load(lane + q * GS_LANES);
-    }
-    for (int q = 0; q < VECTORS; q++) store(lane + q * GS_LANES, sum[q]);
-    return tree_sum(lane);
+    const int64_t lanes = h >= SQUARE_LANES ? SQUARE_LANES : 1;
+    const int64_t rows = h / lanes, groups = rows / SQUARE_PARTS;
+    float sum[SQUARE_WIDTH];
+    square_cascade(sum, x, groups, SQUARE_PARTS * lanes);
+    for (int64_t row = groups * SQUARE_PARTS; row < rows; row++) add_squares(sum, x + row * lanes, lanes);
+    for (int64_t k = 1; k < SQUARE_PARTS; k++)
+        for (int64_t lane = 0; lane < lanes; lane++) sum[lane] += sum[k * lanes + lane];
+    float total = 0.0f;
+    for (int64_t i = rows * lanes; i < h; i++) total += x[i] * x[i];
+    for (int64_t lane = 0; lane < lanes; lane++) total += sum[lane];
+    return total;
 }
 
 static void rmsnorm(int64_t rows, int64_t h, const float *x, const float *w, const float *b, float eps, float *y)
@@ -139,15 +180,33 @@ static void column_minmax(int64_t rows, int64_t cols, const float *restrict x, i
         }
 }
 
-/* Clamping to whole numbers before rounding gives what clamping after it gives, and then adding 1.5·2^23 rounds half to even. */
+/* Clamping to whole numbers before rounding gives what clamping after it gives, and then adding 1.5·2^23 rounds half to even
+ * and leaves the number in the low bits. */
+static inline void quantize_lanes(const float *x, float scale, float zero, int8_t *q)
+{
+    const vec least = (vec){0} - 128.0f, most = (vec){0} + 127.0f;
+    const float magic = 12582912.0f;
+    int32_t code[LANES];
+    for (int i = 0; i < VECTORS; i++) {
+        const vec v = load(x + i * GS_LANES) / scale + zero;
+        const vec low = choose(v > least, v, least);
+        const vec both = choose(low < most, low, most);
+        const ivec whole = (ivec)(both + magic) - (int32_t)0x4b400000; /* the bits of magic */
+        memcpy(code + i * GS_LANES, &whole, sizeof whole);
+    }
+    for (int i = 0; i < LANES; i++) q[i] = (int8_t)code[i];
+}
+
 static void quantize_s8(int64_t n, const float *restrict x, float scale, float zero, int8_t *restrict q)
 {
-    const float magic = 12582912.0f;
-    for (int64_t i = 0; i < n; i++) {
-        const float v = x[i] / scale + zero;
-        const float low = v > -128.0f ? v : -128.0f;
-        const float both = low < 127.0f ? low : 127.0f;
-        q[i] = (int8_t)(int32_t)(gs_f32_bits(both + magic) - gs_f32_bits(magic));
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) quantize_lanes(x + i, scale, zero, q + i);
+    if (i < n) {
+        float rest[LANES] = {0};
+        int8_t codes[LANES];
+        memcpy(rest, x + i, (size_t)(n - i) * sizeof *x);
+        quantize_lanes(rest, scale, zero, codes);
+        memcpy(q + i, codes, (size_t)(n - i));
     }
 }
 
@@ -156,10 +215,10 @@ static void bin_index(int64_t n, const float *restrict x, float lo, float hi, in
     const float count = (float)bins, width = hi - lo;
     for (int64_t i = 0; i < n; i++) {
         const float position = (x[i] - lo) * count / width;
-        const bool below_top = position < count;
-        const int32_t whole = (int32_t)(below_top & (x[i] >= lo) ? position : 0.0f);
-        const int32_t capped = below_top & (whole < bins) ? whole : bins - 1;
-        bin[i] = (x[i] >= lo) & (x[i] <= hi) ? capped : bins;
+        const bool above = x[i] >= lo, below = x[i] <= hi, inside = above & below, convertible = inside & (position < count);
+        const int32_t whole = (int32_t)(convertible ? position : 0.0f);
+        const int32_t capped = convertible ? whole : bins - 1; /* the top edge, or rounded up to it */
+        bin[i] = inside ? capped : bins;
     }
 }
 

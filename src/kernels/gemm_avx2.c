@@ -24,9 +24,9 @@ INLINE void store_steps(float *to, const __m256 w[6])
                            _mm256_shuffle_ps(b, d, 0xee)};
     const __m256 high[4] = {_mm256_shuffle_ps(e, zero, 0x44), _mm256_shuffle_ps(e, zero, 0xee),
                             _mm256_shuffle_ps(f, zero, 0x44), _mm256_shuffle_ps(f, zero, 0xee)};
-#pragma GCC unroll 4
+    GS_UNROLL(4)
     for (int i = 0; i < 4; i++) _mm256_storeu_ps(to + i * 6, _mm256_permute2f128_ps(low[i], high[i], 0x20));
-#pragma GCC unroll 4
+    GS_UNROLL(4)
     for (int i = 0; i < 4; i++) _mm256_storeu_ps(to + (i + 4) * 6, _mm256_permute2f128_ps(low[i], high[i], 0x31));
 }
 
@@ -39,6 +39,7 @@ static void pack_a_f32(float *restrict dst, const float *restrict a, int64_t lda
             /* one step less than there is: the last store of store_steps runs over */
             for (; i + 8 < k; i += 8) {
                 __m256 w[6];
+                GS_UNROLL(6)
                 for (int r = 0; r < 6; r++) w[r] = _mm256_loadu_ps(a + (r0 + r) * lda + i);
                 store_steps(dst + i * GS_PANEL_ROWS, w);
             }
@@ -58,6 +59,7 @@ static void pack_a_s8(void *restrict dst, const int8_t *restrict a, int64_t lda,
         if (rows - r0 >= GS_PANEL_ROWS) {
             for (; i + 16 < k; i += 16) {
                 __m256 w[6];
+                GS_UNROLL(6)
                 for (int r = 0; r < 6; r++) {
                     const __m128i codes = _mm_loadu_si128((const __m128i *)(const void *)(a + (r0 + r) * lda + i));
                     w[r] = _mm256_castsi256_ps(_mm256_cvtepi8_epi16(codes));
@@ -75,21 +77,21 @@ static void pack_a_s8(void *restrict dst, const int8_t *restrict a, int64_t lda,
 INLINE void transpose_eight(float *to, const float *from, int64_t stride)
 {
     __m256 x[8], y[8];
-#pragma GCC unroll 8
+    GS_UNROLL(8)
     for (int i = 0; i < 8; i++) x[i] = _mm256_loadu_ps(from + i * stride);
-#pragma GCC unroll 4
+    GS_UNROLL(4)
     for (int i = 0; i < 8; i += 2) {
         y[i] = _mm256_unpacklo_ps(x[i], x[i + 1]);
         y[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
     }
-#pragma GCC unroll 2
+    GS_UNROLL(2)
     for (int i = 0; i < 8; i += 4) {
         x[i] = _mm256_shuffle_ps(y[i], y[i + 2], 0x44);
         x[i + 1] = _mm256_shuffle_ps(y[i], y[i + 2], 0xee);
         x[i + 2] = _mm256_shuffle_ps(y[i + 1], y[i + 3], 0x44);
         x[i + 3] = _mm256_shuffle_ps(y[i + 1], y[i + 3], 0xee);
     }
-#pragma GCC unroll 4
+    GS_UNROLL(4)
     for (int i = 0; i < 4; i++) {
         _mm256_storeu_ps(to + i * GS_PANEL_COLS, _mm256_permute2f128_ps(x[i], x[i + 4], 0x20));
         _mm256_storeu_ps(to + (i + 4) * GS_PANEL_COLS, _mm256_permute2f128_ps(x[i], x[i + 4], 0x31));
@@ -127,6 +129,7 @@ typedef struct half_block {
 
 static void store_edge(const gs_block_f32 *x, int64_t row, int64_t col, int mr, float (*sum)[GS_PANEL_COLS])
 {
+    GS_UNROLL(6)
     for (int r = 0; r < mr; r++) {
         float *const c = x->c + (row + r) * x->ldc;
         for (int64_t j = col; j < x->cols; j++) {
@@ -140,6 +143,7 @@ INLINE void store_f32(const int mr, const gs_block_f32 *x, int64_t row, int64_t 
 {
     if (x->cols - col < GS_PANEL_COLS) {
         float sum[GS_PANEL_ROWS][GS_PANEL_COLS];
+        GS_UNROLL(6)
         for (int r = 0; r < mr; r++) {
             _mm256_storeu_ps(sum[r], s[r][0]);
             _mm256_storeu_ps(sum[r] + 8, s[r][1]);
@@ -148,6 +152,7 @@ INLINE void store_f32(const int mr, const gs_block_f32 *x, int64_t row, int64_t 
         return;
     }
     float *c = x->c + row * x->ldc + col;
+    GS_UNROLL(6)
     for (int r = 0; r < mr; r++, c += x->ldc) {
         if (x->add) {
             s[r][0] = _mm256_add_ps(_mm256_loadu_ps(c), s[r][0]);
@@ -168,18 +173,19 @@ INLINE void micro_f32(const int mr, const half_block *h, int64_t row)
     float *const part = h->part + row * GS_PANEL_COLS;
     __m256 s[6][2];
     if (h->finish)
+        GS_UNROLL(6)
         for (int r = 0; r < mr; r++)
             _mm_prefetch((const char *)(h->x->c + (row + r) * h->x->ldc + h->col), _MM_HINT_T0);
-#pragma GCC unroll 6
+    GS_UNROLL(6)
     for (int r = 0; r < mr; r++) {
         s[r][0] = h->resume ? _mm256_load_ps(part + r * 16) : _mm256_setzero_ps();
         s[r][1] = h->resume ? _mm256_load_ps(part + r * 16 + 8) : _mm256_setzero_ps();
     }
     for (int64_t i = 0; i < h->steps; i += 2, a += 2 * GS_PANEL_ROWS, b += 2 * GS_PANEL_COLS) {
-#pragma GCC unroll 2
+        GS_UNROLL(2)
         for (int u = 0; u < 2; u++) {
             const __m256 b0 = _mm256_loadu_ps(b + u * 16), b1 = _mm256_loadu_ps(b + u * 16 + 8);
-#pragma GCC unroll 6
+            GS_UNROLL(6)
             for (int r = 0; r < mr; r++) {
                 const __m256 ar = _mm256_broadcast_ss(a + u * 6 + r);
                 s[r][0] = _mm256_fmadd_ps(ar, b0, s[r][0]);
@@ -191,12 +197,27 @@ INLINE void micro_f32(const int mr, const half_block *h, int64_t row)
         store_f32(mr, h->x, row, h->col, s);
         return;
     }
-#pragma GCC unroll 6
+    GS_UNROLL(6)
     for (int r = 0; r < mr; r++) {
         _mm256_store_ps(part + r * 16, s[r][0]);
         _mm256_store_ps(part + r * 16 + 8, s[r][1]);
     }
 }
+
+/* One function for each count of rows, so that each gets its own registers. */
+#define ROWS_F32(n)                                                                                                    \
+    static void rows_f32_##n(const half_block *h, int64_t row) { micro_f32(n, h, row); }
+ROWS_F32(1)
+ROWS_F32(2)
+ROWS_F32(3)
+ROWS_F32(4)
+ROWS_F32(5)
+ROWS_F32(6)
+
+static void (*const rows_f32[])(const half_block *, int64_t) = {NULL,       rows_f32_1, rows_f32_2, rows_f32_3,
+                                                                rows_f32_4, rows_f32_5, rows_f32_6};
+
+INLINE int64_t min_rows(int64_t rows) { return rows < GS_PANEL_ROWS ? rows : GS_PANEL_ROWS; }
 
 INLINE void prefetch_lines(const char *from, int64_t lines)
 {
@@ -210,14 +231,7 @@ static void half_f32(const half_block *h, const char *next, int64_t lines)
     const int64_t each = next ? (lines + panels - 1) / panels : 0;
     for (int64_t row = 0; row < h->x->rows; row += GS_PANEL_ROWS, next += next ? each * LINE : 0) {
         prefetch_lines(next, each);
-        switch (h->x->rows - row) {
-        case 1: micro_f32(1, h, row); break;
-        case 2: micro_f32(2, h, row); break;
-        case 3: micro_f32(3, h, row); break;
-        case 4: micro_f32(4, h, row); break;
-        case 5: micro_f32(5, h, row); break;
-        default: micro_f32(6, h, row); break;
-        }
+        rows_f32[min_rows(h->x->rows - row)](h, row);
     }
 }
 
@@ -269,6 +283,7 @@ typedef struct panel_s8 {
 
 static void store_edge_s8(const gs_block_s8 *x, int64_t row, int64_t col, int mr, uint32_t (*sum)[GS_PANEL_COLS])
 {
+    GS_UNROLL(6)
     for (int r = 0; r < mr; r++) {
         float *const c = x->c + (row + r) * x->ldc;
         for (int64_t j = col; j < x->cols; j++) {
@@ -308,6 +323,7 @@ INLINE void store_s8(const int mr, const gs_block_s8 *x, int64_t row, int64_t co
 {
     if (x->cols - col < GS_PANEL_COLS) {
         uint32_t sum[GS_PANEL_ROWS][GS_PANEL_COLS];
+        GS_UNROLL(6)
         for (int r = 0; r < mr; r++) {
             _mm256_storeu_si256((__m256i *)(void *)sum[r], s[r][0]);
             _mm256_storeu_si256((__m256i *)(void *)(sum[r] + 8), s[r][1]);
@@ -315,41 +331,66 @@ INLINE void store_s8(const int mr, const gs_block_s8 *x, int64_t row, int64_t co
         store_edge_s8(x, row, col, mr, sum);
         return;
     }
+    GS_UNROLL(6)
     for (int r = 0; r < mr; r++) {
         store_eight_s8(x, row + r, col, s[r][0]);
         store_eight_s8(x, row + r, col + 8, s[r][1]);
     }
 }
 
+/* One pair of A times 16 pairs of B. Assembly, because gcc 12 orders the intrinsics so that accumulators are spilled. */
+INLINE void add_pairs(__m256i s[2], const int16_t *pair, __m256i b0, __m256i b1)
+{
+    __m256i s0 = s[0], s1 = s[1], x, y; /* operands must not be elements of an array, which would put it in memory */
+    __asm__("vpbroadcastd %4, %2\n\t"
+            "vpmaddwd %5, %2, %3\n\t"
+            "vpmaddwd %6, %2, %2\n\t"
+            "vpaddd %3, %0, %0\n\t"
+            "vpaddd %2, %1, %1"
+            : "+x"(s0), "+x"(s1), "=&x"(x), "=&x"(y)
+            : "m"(*(const int16_t(*)[2])pair), "x"(b0), "x"(b1));
+    s[0] = s0;
+    s[1] = s1;
+}
+
 INLINE void micro_s8(const int mr, const panel_s8 *p, int64_t row)
 {
     const int16_t *a = (const int16_t *)p->x->a + row * p->x->kc, *b = p->b;
     __m256i s[6][2];
+    GS_UNROLL(6)
     for (int r = 0; r < mr; r++) _mm_prefetch((const char *)(p->x->c + (row + r) * p->x->ldc + p->col), _MM_HINT_T0);
-#pragma GCC unroll 6
+    GS_UNROLL(6)
     for (int r = 0; r < mr; r++) s[r][0] = s[r][1] = _mm256_setzero_si256();
     for (int64_t i = 0; i < p->x->kc; i += 4, a += 24, b += 64) {
-#pragma GCC unroll 2
+        GS_UNROLL(2)
         for (int u = 0; u < 2; u++) {
             const __m256i b0 = load_s32(b + u * 32), b1 = load_s32(b + u * 32 + 16);
-#pragma GCC unroll 6
+            GS_UNROLL(6)
             for (int r = 0; r < mr; r++) {
-                int32_t pair;
-                memcpy(&pair, a + u * 12 + r * 2, 4);
-                const __m256i ar = _mm256_set1_epi32(pair);
-                s[r][0] = _mm256_add_epi32(s[r][0], _mm256_madd_epi16(ar, b0));
-                s[r][1] = _mm256_add_epi32(s[r][1], _mm256_madd_epi16(ar, b1));
+                add_pairs(s[r], a + u * 12 + r * 2, b0, b1);
             }
         }
     }
     store_s8(mr, p->x, row, p->col, s);
 }
 
+#define ROWS_S8(n)                                                                                                     \
+    static void rows_s8_##n(const panel_s8 *p, int64_t row) { micro_s8(n, p, row); }
+ROWS_S8(1)
+ROWS_S8(2)
+ROWS_S8(3)
+ROWS_S8(4)
+ROWS_S8(5)
+ROWS_S8(6)
+
+static void (*const rows_s8[])(const panel_s8 *, int64_t) = {NULL,      rows_s8_1, rows_s8_2, rows_s8_3,
+                                                             rows_s8_4, rows_s8_5, rows_s8_6};
+
 /* [kc/4][16][4] codes -> [kc/2][16][2] int16. */
 static void widen_s8(int16_t *restrict to, const int8_t *restrict b, int64_t kc)
 {
     for (int64_t i = 0; i < kc; i += 4, b += 64, to += 64) {
-#pragma GCC unroll 2
+        GS_UNROLL(2)
         for (int h = 0; h < 2; h++) {
             const __m128i *const from = (const __m128i *)(const void *)(b + h * 32);
             /* dwords: pair 0 and pair 1 of columns 0 to 3, and of columns 4 to 7 */
@@ -369,14 +410,7 @@ static void panel_times_s8(const panel_s8 *p, const char *next, int64_t lines)
     const int64_t each = next ? (lines + panels - 1) / panels : 0;
     for (int64_t row = 0; row < p->x->rows; row += GS_PANEL_ROWS, next += next ? each * LINE : 0) {
         prefetch_lines(next, each);
-        switch (p->x->rows - row) {
-        case 1: micro_s8(1, p, row); break;
-        case 2: micro_s8(2, p, row); break;
-        case 3: micro_s8(3, p, row); break;
-        case 4: micro_s8(4, p, row); break;
-        case 5: micro_s8(5, p, row); break;
-        default: micro_s8(6, p, row); break;
-        }
+        rows_s8[min_rows(p->x->rows - row)](p, row);
     }
 }
 

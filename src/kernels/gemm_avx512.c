@@ -21,8 +21,10 @@ INLINE void prefetch_lines(const char *from, int64_t lines)
 /* `wide` panels starting at column col. bf16: a panel holds pairs of k in 32-bit words. */
 INLINE void store_f32(const int mr, const int wide, const gs_block_f32 *x, int64_t row, int64_t col, __m512 s[6][WIDE])
 {
+    GS_UNROLL(6)
     for (int r = 0; r < mr; r++) {
         float *const c = x->c + (row + r) * x->ldc + col;
+        GS_UNROLL(4)
         for (int j = 0; j < wide; j++) {
             const __mmask16 mask = edge_mask(x->cols - col - j * GS_PANEL_COLS);
             __m512 y = s[r][j];
@@ -48,20 +50,20 @@ INLINE void micro_f32(const int mr, const int wide, const bool bf16, const gs_bl
     const int64_t panel_bytes = x->kc * GS_PANEL_COLS * (bf16 ? 2 : 4), pair_bytes = bf16 ? LINE : 2 * LINE;
     const char *b = (const char *)x->b + col / GS_PANEL_COLS * panel_bytes;
     __m512 s[6][WIDE];
-#pragma GCC unroll 6
+    GS_UNROLL(6)
     for (int r = 0; r < mr; r++)
-#pragma GCC unroll 4
+        GS_UNROLL(4)
         for (int j = 0; j < wide; j++) s[r][j] = _mm512_setzero_ps();
     for (int64_t i = 0; i < x->kc; i += 2, a += 2 * GS_PANEL_ROWS, b += pair_bytes) {
-#pragma GCC unroll 2
+        GS_UNROLL(2)
         for (int u = 0; u < 2; u++) {
             __m512 bj[WIDE];
-#pragma GCC unroll 4
+            GS_UNROLL(4)
             for (int j = 0; j < wide; j++) bj[j] = load_b(b + j * panel_bytes, u, bf16);
-#pragma GCC unroll 6
+            GS_UNROLL(6)
             for (int r = 0; r < mr; r++) {
                 const __m512 ar = _mm512_set1_ps(a[u * GS_PANEL_ROWS + r]);
-#pragma GCC unroll 4
+                GS_UNROLL(4)
                 for (int j = 0; j < wide; j++) s[r][j] = _mm512_fmadd_ps(ar, bj[j], s[r][j]);
             }
         }
@@ -102,7 +104,9 @@ static void block_bf16(const gs_block_f32 *x) { block_float(x, true); }
 
 INLINE void store_s8(const int mr, const int wide, const gs_block_s8 *x, int64_t row, int64_t col, __m512i s[6][WIDE])
 {
+    GS_UNROLL(6)
     for (int r = 0; r < mr; r++) {
+        GS_UNROLL(4)
         for (int j = 0; j < wide; j++) {
             const int64_t at = col + j * GS_PANEL_COLS;
             float *const c = x->c + (row + r) * x->ldc + at;
@@ -129,20 +133,20 @@ INLINE void micro_s8(const int mr, const int wide, const gs_block_s8 *x, int64_t
 {
     const int16_t *a = (const int16_t *)x->a + row * x->kc;
     __m512i s[6][WIDE];
-#pragma GCC unroll 6
+    GS_UNROLL(6)
     for (int r = 0; r < mr; r++)
-#pragma GCC unroll 4
+        GS_UNROLL(4)
         for (int j = 0; j < wide; j++) s[r][j] = _mm512_setzero_si512();
     for (int64_t i = 0; i < x->kc; i += 2, a += 2 * GS_PANEL_ROWS, b += 2 * GS_PANEL_COLS) {
         __m512i bj[WIDE];
-#pragma GCC unroll 4
+        GS_UNROLL(4)
         for (int j = 0; j < wide; j++) bj[j] = _mm512_loadu_si512(b + j * x->kc * GS_PANEL_COLS);
-#pragma GCC unroll 6
+        GS_UNROLL(6)
         for (int r = 0; r < mr; r++) {
             int32_t pair;
             memcpy(&pair, a + r * 2, 4);
             const __m512i ar = _mm512_set1_epi32(pair);
-#pragma GCC unroll 4
+            GS_UNROLL(4)
             for (int j = 0; j < wide; j++) s[r][j] = _mm512_add_epi32(s[r][j], _mm512_madd_epi16(ar, bj[j]));
         }
     }

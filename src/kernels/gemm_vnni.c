@@ -35,8 +35,10 @@ INLINE __mmask16 edge_mask(int64_t cols) { return cols >= GS_PANEL_COLS ? 0xffff
 
 INLINE void store_s8(const int mr, const int wide, const gs_block_s8 *x, int64_t row, int64_t col, __m512i s[6][WIDE])
 {
+    GS_UNROLL(6)
     for (int r = 0; r < mr; r++) {
         const __m512i zero = _mm512_set1_epi32((int32_t)((uint32_t)x->zero[row + r] + OFFSET));
+        GS_UNROLL(4)
         for (int j = 0; j < wide; j++) {
             const int64_t at = col + j * GS_PANEL_COLS;
             float *const c = x->c + (row + r) * x->ldc + at;
@@ -62,20 +64,20 @@ INLINE void micro_s8(const int mr, const int wide, const gs_block_s8 *x, int64_t
     const char *a = (const char *)x->a + row * x->kc;
     const int8_t *b = x->b + col * x->kc;
     __m512i s[6][WIDE];
-#pragma GCC unroll 6
+    GS_UNROLL(6)
     for (int r = 0; r < mr; r++)
-#pragma GCC unroll 4
+        GS_UNROLL(4)
         for (int j = 0; j < wide; j++) s[r][j] = _mm512_setzero_si512();
     for (int64_t i = 0; i < x->kc; i += 4, a += 4 * GS_PANEL_ROWS, b += LINE) {
         __m512i bj[WIDE];
-#pragma GCC unroll 4
+        GS_UNROLL(4)
         for (int j = 0; j < wide; j++) bj[j] = _mm512_loadu_si512(b + j * x->kc * GS_PANEL_COLS);
-#pragma GCC unroll 6
+        GS_UNROLL(6)
         for (int r = 0; r < mr; r++) {
             int32_t four;
             memcpy(&four, a + r * 4, 4);
             const __m512i ar = _mm512_set1_epi32(four);
-#pragma GCC unroll 4
+            GS_UNROLL(4)
             for (int j = 0; j < wide; j++) GS_DOT_BYTES(s[r][j], ar, bj[j]);
         }
     }

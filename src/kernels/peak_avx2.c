@@ -8,28 +8,31 @@
 static double peak_f32(int64_t steps)
 {
     __m256 x = _mm256_set1_ps(0.9999f), y = _mm256_set1_ps(1.0001f), s[12];
+    GS_UNROLL(12)
     for (int i = 0; i < 12; i++) s[i] = _mm256_set1_ps(1.0f + (float)i);
     for (int64_t step = 0; step < steps; step++) {
-#pragma GCC unroll 12
+        GS_UNROLL(12)
         for (int i = 0; i < 12; i++) s[i] = _mm256_fmadd_ps(i % 2 ? x : y, s[i], i % 2 ? y : x);
         /* the values must stay finite and unknown to the compiler */
         __asm__ volatile("" : "+x"(x), "+x"(y));
     }
+    GS_UNROLL(12)
     for (int i = 0; i < 12; i++) __asm__ volatile("" : : "x"(s[i]));
     return 12.0 * 8 * 2 * (double)steps;
 }
 
 static double peak_s8(int64_t steps)
 {
-    __m256i x = _mm256_set1_epi16(77), y = _mm256_set1_epi16(-55), s[12];
+    const __m256i x = _mm256_set1_epi16(77), y = _mm256_set1_epi16(-55);
+    __m256i s[12], product;
+    GS_UNROLL(12)
     for (int i = 0; i < 12; i++) s[i] = _mm256_set1_epi32(i);
     for (int64_t step = 0; step < steps; step++) {
-#pragma GCC unroll 12
-        for (int i = 0; i < 12; i++) {
-            s[i] = _mm256_add_epi32(s[i], _mm256_madd_epi16(x, y));
-            __asm__ volatile("" : "+x"(x)); /* or one product would do for all */
-        }
+        GS_UNROLL(12)
+        for (int i = 0; i < 12; i++) /* assembly, or one product would do for all */
+            __asm__ volatile("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(s[i]), "=&x"(product) : "x"(x), "x"(y));
     }
+    GS_UNROLL(12)
     for (int i = 0; i < 12; i++) __asm__ volatile("" : : "x"(s[i]));
     return 12.0 * 16 * 2 * (double)steps;
 }

@@ -8,27 +8,30 @@
 static double peak_f32(int64_t steps)
 {
     __m512 x = _mm512_set1_ps(0.9999f), y = _mm512_set1_ps(1.0001f), s[24];
+    GS_UNROLL(24)
     for (int i = 0; i < 24; i++) s[i] = _mm512_set1_ps(1.0f + (float)i);
     for (int64_t step = 0; step < steps; step++) {
-#pragma GCC unroll 24
+        GS_UNROLL(24)
         for (int i = 0; i < 24; i++) s[i] = _mm512_fmadd_ps(i % 2 ? x : y, s[i], i % 2 ? y : x);
         __asm__ volatile("" : "+v"(x), "+v"(y));
     }
+    GS_UNROLL(24)
     for (int i = 0; i < 24; i++) __asm__ volatile("" : : "v"(s[i]));
     return 24.0 * 16 * 2 * (double)steps;
 }
 
 static double peak_s8(int64_t steps)
 {
-    __m512i x = _mm512_set1_epi16(77), y = _mm512_set1_epi16(-55), s[24];
+    const __m512i x = _mm512_set1_epi16(77), y = _mm512_set1_epi16(-55);
+    __m512i s[24], product;
+    GS_UNROLL(24)
     for (int i = 0; i < 24; i++) s[i] = _mm512_set1_epi32(i);
     for (int64_t step = 0; step < steps; step++) {
-#pragma GCC unroll 24
-        for (int i = 0; i < 24; i++) {
-            s[i] = _mm512_add_epi32(s[i], _mm512_madd_epi16(x, y));
-            __asm__ volatile("" : "+v"(x));
-        }
+        GS_UNROLL(24)
+        for (int i = 0; i < 24; i++) /* assembly, or one product would do for all */
+            __asm__ volatile("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+v"(s[i]), "=&v"(product) : "v"(x), "v"(y));
     }
+    GS_UNROLL(24)
     for (int i = 0; i < 24; i++) __asm__ volatile("" : : "v"(s[i]));
     return 24.0 * 32 * 2 * (double)steps;
 }

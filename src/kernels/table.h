@@ -11,6 +11,15 @@
 #define GS_PANEL_ROWS 6            /* rows of one panel of packed activations */
 #define GS_TILE_ROWS 192           /* most activation rows of one tile */
 
+/* In front of a loop of a few constant steps whose arrays are meant to be registers. clang unrolls such loops by itself, and
+ * too late when told to. */
+#if defined(__clang__)
+#define GS_UNROLL(n)
+#else
+#define GS_PRAGMA(text) _Pragma(#text)
+#define GS_UNROLL(n) GS_PRAGMA(GCC unroll n)
+#endif
+
 /* One block of a product: rows x up to 64 columns over kc values of k, with operands packed as described in gemm.c. */
 typedef struct gs_block_f32 {
     int64_t rows, cols, kc; /* kc is even */
