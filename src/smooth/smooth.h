@@ -31,14 +31,14 @@ typedef struct gs_outlier_stats {
     int64_t n_rows;
     /* private */
     gs_buf first_buf, rows_buf;
-    int64_t total_tokens, row_limit;
+    int64_t first_cap, total_tokens, row_limit;
 } gs_outlier_stats;
 
 /* total_tokens: tokens of all samples that will be added. keep_first / keep_rows: what the smoother needs. row_limit: at most so
  * many evenly spaced rows are kept (<= 0: all). */
 gs_status gs_outlier_stats_init(gs_outlier_stats *s, int64_t channels, int64_t total_tokens, int64_t first_rows, bool keep_first,
                                 bool keep_rows, int64_t row_limit, gs_error *err) GS_CHECKED;
-/* x: [rows, channels], one whole sample. GS_ERR_NUMERIC on NaN or Inf (the caller adds layer and group). */
+/* x: [rows, channels], one whole sample. GS_ERR_NUMERIC on NaN or Inf (the caller adds layer and group); nothing is changed then. */
 gs_status gs_outlier_stats_add(gs_outlier_stats *s, gs_compute *c, int64_t rows, const float *x, gs_error *err) GS_CHECKED;
 void gs_outlier_stats_release(gs_outlier_stats *s);
 
@@ -58,9 +58,11 @@ typedef struct gs_smooth_choice {
 typedef struct gs_smooth_group {
     const gs_outlier_stats *stats;
     const gs_packed *weight; /* consumer, original: [out, in] float panels */
-    const float *bias;       /* [out] or NULL */
-    int w_bit;               /* m3 only; 8 for the others whatever the run quantizes to */
+    const float *bias;       /* [out] or NULL; no method needs it, since it cancels in every loss */
+    int w_bit;               /* m3 only, 2 … 8; the others simulate 8 bits whatever the run quantizes to */
     bool w_sym;              /* m3 only */
+    bool compat;             /* --reference_compat: an input channel that was all zero gets the reference's scale (1e-5 for most
+                              * methods: its norm weight grows 100,000-fold) instead of 1 */
 } gs_smooth_group;
 
 /* Rows of the producer that a linear → linear pair divides. */
@@ -68,7 +70,8 @@ typedef struct gs_smooth_pair {
     gs_role producer;        /* GS_QKV or GS_H4 */
     int64_t rows;            /* of the producer */
     int64_t heads, groups, head_dim; /* of the model; for QKV → DENSE */
-    bool split_wrong;        /* --reference_compat: H4's rows taken for per-head [ones|scales] blocks (m4, m6 of the reference) */
+    bool split_wrong;        /* --reference_compat: a producer with twice the consumer's inputs is taken for per-head
+                              * [ones|scales] blocks, which is wrong for gate|up; its other rules by shape follow */
 } gs_smooth_pair;
 
 typedef struct gs_smoother {
@@ -88,7 +91,10 @@ typedef struct gs_smoother {
 /* NULL for "" ; every name that recipe/ lets through is found. */
 const gs_smoother *gs_smoother_find(const char *name);
 
-/* w_c = max over rows of |W[row, c]|, then max(w_c, 1e-5). w: [in] */
-void gs_smooth_weight_max(gs_compute *c, const gs_packed *weight, float *w);
+/* All of them, in order, NULL at the end. */
+extern const gs_smoother *const gs_smoothers[];
+
+/* w_c = max over rows of |W[row, c]|, then max(w_c, least). w: [in]. GS_ERR_MEMORY when there is no room for a few rows. */
+gs_status gs_smooth_weight_max(gs_compute *c, const gs_packed *weight, float least, float *w, gs_error *err) GS_CHECKED;
 
 #endif
