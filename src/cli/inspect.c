@@ -92,6 +92,7 @@ static gs_status open_directory(gs_inspect *v, gs_error *err)
     GS_TRY(read_description(v, err));
     GS_TRY(gs_checkpoint_open(&v->checkpoint, v->path, err));
     v->opened = true;
+    if (v->checkpoint.warning != NULL) gs_screen_warning(v->checkpoint.warning);
     read_config(v);
     v->table = &v->checkpoint.table;
     v->files = v->checkpoint.files;

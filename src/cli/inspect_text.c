@@ -31,7 +31,9 @@ static char *pattern_of(const char *name)
         gs_str_add(&s, name, (size_t)(part - name));
         gs_str_addc(&s, '*');
         gs_str_adds(&s, part + digits);
-        return gs_str_take(&s);
+        char *pattern = gs_strdup(s.data);
+        gs_str_release(&s);
+        return pattern;
     }
     return gs_strdup(name);
 }

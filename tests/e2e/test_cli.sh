@@ -82,6 +82,12 @@ expect json-nowhere 3 "$quant" --model_path "$tiny" --save_directory o --json no
 expect json-nothing 2 "$quant" --model_path "$tiny" --save_directory o --json && says json-nothing err "argument --json: expected one argument"
 true_that nothing-written [ ! -e o ]
 
+long=$(head -c 100000 /dev/zero | tr '\0' x)
+expect long-word 2 "$quant" --model_path "$tiny" --save_directory o --w_bit "$long"
+true_that long-word [ "$(wc -c <err)" -lt 3000 ]
+expect long-option 2 "$quant" "--$long" && true_that long-option [ "$(wc -c <err)" -lt 3000 ]
+expect long-path 3 "$quant" --model_path "$long" --save_directory o
+
 # --- a run ---
 expect dry 0 "$quant" --model_path "$tiny" --save_directory o --calib_file "$calib" --dry_run --json plan.json
 says dry out "dry run, nothing is written" && says dry plan.json '"dry_run": true'
@@ -140,6 +146,8 @@ says inspect-quantized out 'model_quant_type "W8A8"'
 says inspect-quantized q.json '"type": "W8A8"'
 says inspect-quantized q.json '"kind": "quantized"'
 expect inspect-file 0 "$program" inspect o/quant_model_weight_w8a8.safetensors && says inspect-file out "safetensors file"
+mkdir vision && cp "$model"/*.safetensors "$model"/*.index.json vision && sed 's/{/{"vision_config": {},/' "$model/config.json" >vision/config.json
+expect inspect-unsupported 0 "$program" inspect vision && says inspect-unsupported err "warning: " && says inspect-unsupported out "float checkpoint"
 expect inspect-broken 4 bash -c 'head -c 1000 "$1" >cut.safetensors; "$0" inspect cut.safetensors' "$program" o/quant_model_weight_w8a8.safetensors
 says inspect-broken err "cut.safetensors"
 expect inspect-absent 3 "$program" inspect absent && says inspect-absent err "absent"
