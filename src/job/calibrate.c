@@ -23,13 +23,8 @@ static gs_status linear(void *ctx, gs_role role, const gs_chunk *chunk, int64_t 
                         gs_error *err)
 {
     gs_walk *w = ctx;
-    gs_compute *c = &w->job->compute;
-    if (w->fake[role].active)
-        return gs_fake_forward(&w->fake[role], c, chunk, row0, rows, x, w->code_rows.data, y, err);
-    int64_t out, in;
-    gs_role_shape(&w->job->config, role, &out, &in);
-    gs_gemm_f32(c, &w->weights->weight[role], rows, x, in, w->weights->bias[role], y, out);
-    return GS_OK;
+    if (!w->fake[role].active) return gs_walk_float_linear(w, role, rows, x, y, err);
+    return gs_fake_forward(&w->fake[role], &w->job->compute, chunk, row0, rows, x, w->code_rows.data, y, err);
 }
 
 gs_status gs_step_calibrate(gs_walk *w, gs_error *err)

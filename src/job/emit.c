@@ -53,7 +53,7 @@ static gs_status quantize_weight(gs_walk *w, int64_t index, gs_role role, gs_sqn
         gs_unpack_rows(c, p, row, rows, w->emit_rows.data);
         gs_weight_w8_sym(c, rows, p->k, w->emit_rows.data, f->scale + row, codes);
         gs_sqnr_add(sqnr, c, rows, p->k, w->emit_rows.data, f->scale + row, codes);
-        gs_pack_rows(c, &f->codes, row, rows, codes);
+        gs_fake_set_rows(f, c, row, rows, codes, w->emit_rows.data); /* the float rows have served */
         gs_behind_submit(&w->behind, index, (uint64_t)(row * p->k), (size_t)(rows * p->k));
     }
     return GS_OK;
@@ -90,6 +90,7 @@ static gs_status emit_linear(gs_walk *w, gs_role role, gs_error *err)
     const gs_observer_kind kind = observer_kind(job, linear);
     const bool truncate = gs_compat(job->recipe, GS_COMPAT_HISTOGRAM_TRUNCATES);
     GS_TRY(gs_fake_init(&w->fake[role], out, in, kind, truncate, job->manifest.floats, bias, err));
+    if (w->reference) GS_TRY(gs_fake_use_reference(&w->fake[role], err));
     gs_sqnr sqnr = {0};
     GS_TRY(quantize_weight(w, to->piece[GS_PIECE_WEIGHT], role, &sqnr, err));
     note_weight(&job->report->linears[linear], &w->fake[role], &sqnr, kind);

@@ -2,11 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "job/walk.h"
 
-gs_status gs_step_load(gs_walk *w, gs_error *err)
-{
-    return gs_prefetch_take(&w->prefetch, w->block, &w->weights, err);
-}
-
 static bool scores_chunk(const gs_walk *w)
 {
     return w->want_scores && w->chunk.first < w->job->scored.count;
@@ -46,6 +41,14 @@ static gs_status qkv_output(void *ctx, const gs_chunk *chunk, const float *qkv, 
     return GS_OK;
 }
 
+static gs_status linear(void *ctx, gs_role role, const gs_chunk *chunk, int64_t row0, int64_t rows, const float *x, float *y,
+                        gs_error *err)
+{
+    (void)chunk;
+    (void)row0;
+    return gs_walk_float_linear(ctx, role, rows, x, y, err);
+}
+
 gs_status gs_step_observe(gs_walk *w, gs_error *err)
 {
     gs_job *job = w->job;
@@ -55,7 +58,7 @@ gs_status gs_step_observe(gs_walk *w, gs_error *err)
         gs_kv_range_release(&w->kv);
         gs_kv_range_init(&w->kv, job->config.groups * job->config.head_dim);
     }
-    const gs_taps taps = {.ctx = w, .wants = wants, .input = input, .qkv_output = qkv_output};
+    const gs_taps taps = {.ctx = w, .wants = wants, .input = input, .qkv_output = qkv_output, .linear = linear};
     for (int64_t s = 0; s < w->float_samples->count; s += w->chunk.count) {
         GS_TRY(gs_check_interrupt(err));
         w->chunk = gs_chunk_at(w->float_samples, s);

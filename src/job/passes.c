@@ -33,6 +33,7 @@ static gs_status begin_common(gs_walk *w, bool whole_4h, gs_error *err)
 {
     gs_job *job = w->job;
     const gs_config *c = &job->config;
+    w->reference = gs_compat(job->recipe, GS_COMPAT_FLOAT_PRODUCTS);
     GS_TRY(gs_rope_init(&w->rope, job->samples.longest, c->rotary, c->rope_base, err));
     GS_TRY(gs_scratch_init(&w->scratch, c, gs_chunk_rows_max(&job->samples), whole_4h, err));
     return gs_prefetch_open(&w->prefetch, c, &job->checkpoint, &job->tensors, err);
@@ -66,7 +67,7 @@ gs_status gs_begin_quantize(gs_walk *w, gs_error *err)
     if (c->hidden > widest) widest = c->hidden;
     if (c->heads * c->head_dim > widest) widest = c->heads * c->head_dim;
     const int64_t rows = gs_chunk_rows_max(&job->samples) < GS_CHUNK_ROWS ? gs_chunk_rows_max(&job->samples) : GS_CHUNK_ROWS;
-    GS_TRY(gs_buf_alloc(&w->code_rows, (size_t)(rows * widest), "codes of activations", err));
+    GS_TRY(gs_buf_alloc(&w->code_rows, GS_FAKE_SCRATCH(rows, widest, gs_compat(job->recipe, GS_COMPAT_FLOAT_PRODUCTS)), "codes of activations", err));
     GS_TRY(gs_buf_alloc(&w->emit_rows, GS_EMIT_BYTES + (size_t)widest * GS_PACK_ROWS * 4, "rows of weights", err));
     GS_TRY(gs_behind_open(&w->behind, w->writer, w->emit_rows.bytes, err));
     return begin_common(w, whole_4h || w->want_scores, err);

@@ -49,6 +49,22 @@ static uint64_t blocks_bytes(const gs_job *job)
     return most * (job->config.layers > 1 ? 2 : 1); /* at work, and being read */
 }
 
+/* --reference_compat keeps the block's weights, and their codes, as float32 panels too. */
+static uint64_t reference_bytes(const gs_job *job)
+{
+    uint64_t most = 0;
+    for (int b = 0; b < job->config.layers && gs_compat(job->recipe, GS_COMPAT_FLOAT_PRODUCTS); b++) {
+        uint64_t sum = 0;
+        for (int role = 0; role < GS_ROLES; role++) {
+            int64_t out, in;
+            gs_role_shape(&job->config, (gs_role)role, &out, &in);
+            sum += gs_reference_bytes(out, in) * (gs_job_is_quantized(job, gs_job_linear(b, (gs_role)role)) ? 2 : 1);
+        }
+        most = max_u64(most, sum);
+    }
+    return most;
+}
+
 /* Large buffers of one pass; float_tokens / quant_tokens: rows of the streams it holds. */
 static uint64_t pass_bytes(const gs_job *job, int64_t float_tokens, int64_t quant_tokens, bool emits, bool whole_4h)
 {
@@ -58,13 +74,14 @@ static uint64_t pass_bytes(const gs_job *job, int64_t float_tokens, int64_t quan
     uint64_t sum = gs_stream_bytes(float_tokens, c->hidden) + gs_stream_bytes(quant_tokens, c->hidden);
     sum += blocks_bytes(job) + gs_scratch_bytes(c, chunk, whole_4h);
     sum += (uint64_t)(job->samples.longest * c->rotary * 4) + gs_compute_scratch_bytes(1);
+    sum += reference_bytes(job);
     if (!emits) return sum;
     /* Row chunks are touched only as far as the largest tensor goes; a slot holds them in the type they are written in. */
     uint64_t rows = (uint64_t)job->tensors.embedding->elements * 4;
     for (int role = 0; role < GS_ROLES; role++) rows = max_u64(rows, (uint64_t)job->tensors.block[0].weight[role]->elements * 4);
     if (rows > GS_EMIT_BYTES) rows = GS_EMIT_BYTES;
     const uint64_t slot = rows / 4 * gs_dtype_bytes(job->resolved.npu_dtypes ? job->config.dtype : GS_F32);
-    sum += rows + GS_BEHIND_SLOTS * slot + (uint64_t)(tile * widest_input(c)) + code_bytes(job);
+    sum += rows + GS_BEHIND_SLOTS * slot + GS_FAKE_SCRATCH(tile, widest_input(c), gs_compat(job->recipe, GS_COMPAT_FLOAT_PRODUCTS)) + code_bytes(job);
     if (gs_job_is_quantized(job, job->n_linears - 1))
         sum += max_u64(gs_stream_bytes(job->samples.longest, c->hidden), rows);
     return sum;

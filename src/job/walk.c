@@ -21,7 +21,10 @@ static void walk_release(gs_walk *w)
 {
     gs_prefetch_close(&w->prefetch); /* waits for the reader, which uses nothing freed below */
     gs_behind_close(&w->behind);
-    for (int role = 0; role < GS_ROLES; role++) gs_fake_release(&w->fake[role]);
+    for (int role = 0; role < GS_ROLES; role++) {
+        gs_fake_release(&w->fake[role]);
+        gs_reference_release(&w->exact[role]);
+    }
     gs_kv_range_release(&w->kv);
     gs_stream_release(&w->float_stream);
     gs_stream_release(&w->quant_stream);

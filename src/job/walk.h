@@ -28,6 +28,8 @@ typedef struct gs_walk {
     gs_chunk chunk;          /* the chunk at hand, for the taps */
 
     gs_fake_linear fake[GS_ROLES];
+    bool reference;          /* --reference_compat: products in the reference's float32 arithmetic */
+    gs_reference_linear exact[GS_ROLES]; /* then: the block's float weights */
     gs_kv_range kv;
     gs_buf code_rows;        /* int8 codes of one row tile of activations */
     gs_buf emit_rows;        /* float32 rows of one weight chunk */
@@ -56,6 +58,8 @@ gs_status gs_walk_run(gs_job *job, const gs_pass *pass, gs_writer *writer, gs_er
 /* steps, one file each */
 gs_status gs_step_load(gs_walk *w, gs_error *err);       /* load.c */
 gs_status gs_step_observe(gs_walk *w, gs_error *err);    /* observe.c: float stream */
+/* y = x·Wᵀ + bias with the float weight of the current block. */
+gs_status gs_walk_float_linear(gs_walk *w, gs_role role, int64_t rows, const float *x, float *y, gs_error *err) GS_CHECKED;
 gs_status gs_step_observe_head(gs_walk *w, gs_error *err);
 gs_status gs_step_weights(gs_walk *w, gs_error *err);    /* emit.c: quantize and write weights */
 gs_status gs_step_calibrate(gs_walk *w, gs_error *err);  /* calibrate.c: fake-quantized stream */

@@ -29,8 +29,44 @@ gs_status gs_fake_init(gs_fake_linear *f, int64_t out, int64_t in, gs_observer_k
     return GS_OK;
 }
 
+gs_status gs_fake_use_reference(gs_fake_linear *f, gs_error *err)
+{
+    f->reference = gs_alloc(sizeof *f->reference);
+    return gs_reference_init(f->reference, f->out, f->in, err);
+}
+
+typedef struct dequantize_job {
+    int64_t in;
+    const int8_t *codes;
+    const float *scale; /* per row */
+    const int32_t *zero; /* per row, or NULL */
+    float *to;
+} dequantize_job;
+
+/* (q - z)·s, one rounding. */
+static void dequantize_row(void *ctx, int64_t row, int worker)
+{
+    const dequantize_job *job = ctx;
+    const int32_t zero = job->zero ? job->zero[row] : 0;
+    const int8_t *from = job->codes + row * job->in;
+    float *to = job->to + row * job->in;
+    (void)worker;
+    for (int64_t i = 0; i < job->in; i++) to[i] = (float)(from[i] - zero) * job->scale[row];
+}
+
+void gs_fake_set_rows(gs_fake_linear *f, gs_compute *c, int64_t row0, int64_t rows, const int8_t *codes, float *work)
+{
+    gs_pack_rows(c, &f->codes, row0, rows, codes);
+    if (!f->reference) return;
+    dequantize_job job = {f->in, codes, f->scale + row0, NULL, work};
+    gs_pool_run(c->pool, rows, dequantize_row, &job);
+    gs_reference_set_rows(f->reference, c, row0, rows, work);
+}
+
 void gs_fake_release(gs_fake_linear *f)
 {
+    if (f->reference) gs_reference_release(f->reference);
+    gs_free(f->reference);
     gs_packed_release(&f->codes);
     gs_observer_free(f->observer);
     gs_free(f->scale);
@@ -94,6 +130,12 @@ gs_status gs_fake_forward(gs_fake_linear *f, gs_compute *c, const gs_chunk *chun
         f->row_cap = rows;
     }
     quantize_rows(f, c, chunk, row0, rows, x, codes);
+    if (f->reference) {
+        float *dequantized = (float *)(void *)(codes + (rows * f->in + 63) / 64 * 64);
+        dequantize_job job = {f->in, codes, f->row_scale, f->row_zero, dequantized};
+        gs_pool_run(c->pool, rows, dequantize_row, &job);
+        return gs_reference_apply(f->reference, c, rows, dequantized, f->bias, y, err);
+    }
     gs_gemm_s8(c, &f->codes, rows, codes, f->in, f->row_scale, f->row_zero, f->scale, f->bias, y, f->out);
     return GS_OK;
 }

@@ -7,6 +7,7 @@
 #include "calib/observer.h"
 #include "model/forward.h"
 #include "quant/act.h"
+#include "quant/reference.h"
 #include "quant/weight.h"
 
 typedef struct gs_fake_linear {
@@ -17,6 +18,7 @@ typedef struct gs_fake_linear {
     const float *bias; /* borrowed, [out] or NULL */
     gs_observer *observer;
     gs_dtype round_scale;
+    gs_reference_linear *reference; /* NULL, or the dequantized weight: gs_fake_forward then multiplies in float32 */
     gs_act_params act;     /* after the last sample */
     float xmin, xmax;      /* range after the last sample */
     gs_act_params *sample; /* per sample of the current chunk */
@@ -28,11 +30,18 @@ typedef struct gs_fake_linear {
 
 gs_status gs_fake_init(gs_fake_linear *f, int64_t out, int64_t in, gs_observer_kind kind, bool truncate,
                        gs_dtype round_scale, const float *bias, gs_error *err) GS_CHECKED;
+/* Multiply in the reference's float32 arithmetic from now on; gs_fake_set_rows then has to fill the weight. */
+gs_status gs_fake_use_reference(gs_fake_linear *f, gs_error *err) GS_CHECKED;
+/* Codes [rows, in] of rows row0 .., with f->scale already set for them. work: [rows, in] float32 scratch. */
+void gs_fake_set_rows(gs_fake_linear *f, gs_compute *c, int64_t row0, int64_t rows, const int8_t *codes, float *work);
 void gs_fake_release(gs_fake_linear *f);
 /* Observe the chunk's samples in order; keeps each sample's parameters for gs_fake_forward. x: [chunk rows, in]. */
 gs_status gs_fake_observe(gs_fake_linear *f, gs_compute *c, const gs_chunk *chunk, const float *x,
                           gs_error *err) GS_CHECKED;
-/* y = fakequant(x)·fakequant(W)ᵀ + bias for rows row0.. of the chunk. codes: scratch, [rows, in] int8. */
+/* y = fakequant(x)·fakequant(W)ᵀ + bias for rows row0.. of the chunk. codes: scratch, [rows, in] int8, and as many float32 behind
+ * them (64-byte aligned) when a reference is in use: GS_FAKE_SCRATCH bytes. */
+#define GS_FAKE_SCRATCH(rows, in, reference) \
+    ((size_t)(((rows) * (in) + 63) / 64 * 64) + ((reference) ? (size_t)((rows) * (in)) * sizeof(float) : 0))
 gs_status gs_fake_forward(gs_fake_linear *f, gs_compute *c, const gs_chunk *chunk, int64_t row0, int64_t rows,
                           const float *x, int8_t *codes, float *y, gs_error *err) GS_CHECKED;
 

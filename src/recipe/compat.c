@@ -12,6 +12,11 @@ const gs_compat_row gs_compat_rows[GS_COMPAT_COUNT] = {
          "integers.",
          "Bounds are not truncated, as in later versions of the same observer: CPU and NPU results agree.",
          "act_method", true},
+    [GS_COMPAT_FLOAT_PRODUCTS] =
+        {"products in calibration",
+         "Fake-quantized values are multiplied as float32 numbers; each sum has its own rounding error, which now and "
+         "then flips an activation code further on.",
+         "Codes are multiplied as integers, exactly, several times faster.", "act_method", true},
     [GS_COMPAT_SIGMA_THREE] =
         {"sigma_factor with data",
          "The low-bit quantizer uses 3.0 whenever there is calibration data, whatever sigma_factor says.",
