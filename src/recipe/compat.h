@@ -7,7 +7,7 @@
 
 typedef enum gs_compat_id {
     GS_COMPAT_HISTOGRAM_TRUNCATES, /* spec/06 §5: bounds cut to int() */
-    GS_COMPAT_FLOAT_PRODUCTS,        /* calibration multiplies fake-quantized values as float32 */
+    GS_COMPAT_FLOAT_PRODUCTS,      /* calibration multiplies fake-quantized values as float32 */
     GS_COMPAT_SIGMA_THREE,         /* spec/00 §1.1 */
     GS_COMPAT_SIGMA_RANGE,         /* [3,4] instead of [1,4] */
     GS_COMPAT_ONLY_PROMPT_KEY,     /* calibration JSON: only "prompt" */
