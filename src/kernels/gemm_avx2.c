@@ -1,7 +1,6 @@
-/* AVX2 kernels of the matrix products: 6 x 16 outputs in twelve accumulators. A k block is done in halves of 256 so that a
- * panel of weights stays in the first-level cache for all rows of the tile; the running sums of the first half wait
- * unrounded in a buffer, so the chain of each output is the plain C one. bf16 and s8 panels are widened once per half, then
- * used by every row panel. SPDX-License-Identifier: Apache-2.0 */
+/* AVX2 kernels of the matrix products: 6 x 16 outputs in twelve accumulators. A panel of weights is used by all row panels of
+ * the tile in turn; bf16 and s8 panels are widened once before that. While one panel is used, the next is fetched into the
+ * second-level cache, a line now and then. SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/table.h"
 
 #if defined(__AVX2__) && defined(__FMA__)
@@ -9,7 +8,7 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum { HALF = GS_GEMM_KC / 2, LINE = 64, ROW_PANELS = GS_TILE_ROWS / GS_PANEL_ROWS };
+enum { LINE = 64 };
 
 /* ---- packing of A: six rows of 4-byte words, transposed ---- */
 
@@ -117,15 +116,28 @@ static void pack_keys(int64_t keys, int64_t n, int64_t n_padded, const float *re
 
 /* ---- float ---- */
 
-/* A half of a k block: which steps, and whether sums come from and go to the buffer of running sums. */
-typedef struct half_block {
+/* What to fetch while computing: two k steps of row panel r fetch at from + r·per_panel + step·per_step. */
+typedef struct fetch {
+    const char *from;
+    int64_t per_panel, per_step;
+} fetch;
+
+/* bytes: of the panel that follows at `from` (NULL: none, then something harmless is fetched again and again). */
+static fetch plan_fetch(const void *from, const void *harmless, int64_t bytes, int64_t rows, int64_t kc)
+{
+    if (!from) return (fetch){.from = harmless};
+    const int64_t panels = (rows + GS_PANEL_ROWS - 1) / GS_PANEL_ROWS;
+    const int64_t per_panel = (bytes + panels - 1) / panels;
+    return (fetch){.from = from, .per_panel = per_panel, .per_step = (per_panel + kc / 2 - 1) / (kc / 2)};
+}
+
+/* One panel of weights against all rows of a block. */
+typedef struct panel_f32 {
     const gs_block_f32 *x;
-    int64_t col, steps;
-    const float *a; /* first row panel, at the half's first step */
-    const float *b; /* [steps][16] */
-    float *part;    /* [row panels][6][16] */
-    bool resume, finish;
-} half_block;
+    int64_t col;
+    const float *b; /* [kc][16] */
+    fetch next;
+} panel_f32;
 
 static void store_edge(const gs_block_f32 *x, int64_t row, int64_t col, int mr, float (*sum)[GS_PANEL_COLS])
 {
@@ -167,21 +179,19 @@ INLINE void store_f32(const int mr, const gs_block_f32 *x, int64_t row, int64_t 
     }
 }
 
-INLINE void micro_f32(const int mr, const half_block *h, int64_t row)
+INLINE void micro_f32(const int mr, const panel_f32 *p, int64_t row)
 {
-    const float *a = h->a + row * h->x->kc, *b = h->b;
-    float *const part = h->part + row * GS_PANEL_COLS;
+    const float *a = p->x->a + row * p->x->kc, *b = p->b;
+    const char *next = p->next.from + row / GS_PANEL_ROWS * p->next.per_panel;
     __m256 s[6][2];
-    if (h->finish)
-        GS_UNROLL(6)
-        for (int r = 0; r < mr; r++)
-            _mm_prefetch((const char *)(h->x->c + (row + r) * h->x->ldc + h->col), _MM_HINT_T0);
     GS_UNROLL(6)
     for (int r = 0; r < mr; r++) {
-        s[r][0] = h->resume ? _mm256_load_ps(part + r * 16) : _mm256_setzero_ps();
-        s[r][1] = h->resume ? _mm256_load_ps(part + r * 16 + 8) : _mm256_setzero_ps();
+        _mm_prefetch((const char *)(p->x->c + (row + r) * p->x->ldc + p->col), _MM_HINT_T0);
+        s[r][0] = s[r][1] = _mm256_setzero_ps();
     }
-    for (int64_t i = 0; i < h->steps; i += 2, a += 2 * GS_PANEL_ROWS, b += 2 * GS_PANEL_COLS) {
+    for (int64_t i = 0; i < p->x->kc; i += 2, a += 2 * GS_PANEL_ROWS, b += 2 * GS_PANEL_COLS) {
+        _mm_prefetch(next, _MM_HINT_T1);
+        next += p->next.per_step;
         GS_UNROLL(2)
         for (int u = 0; u < 2; u++) {
             const __m256 b0 = _mm256_loadu_ps(b + u * 16), b1 = _mm256_loadu_ps(b + u * 16 + 8);
@@ -193,20 +203,12 @@ INLINE void micro_f32(const int mr, const half_block *h, int64_t row)
             }
         }
     }
-    if (h->finish) {
-        store_f32(mr, h->x, row, h->col, s);
-        return;
-    }
-    GS_UNROLL(6)
-    for (int r = 0; r < mr; r++) {
-        _mm256_store_ps(part + r * 16, s[r][0]);
-        _mm256_store_ps(part + r * 16 + 8, s[r][1]);
-    }
+    store_f32(mr, p->x, row, p->col, s);
 }
 
 /* One function for each count of rows, so that each gets its own registers. */
 #define ROWS_F32(n)                                                                                                    \
-    static void rows_f32_##n(const half_block *h, int64_t row) { micro_f32(n, h, row); }
+    static void rows_f32_##n(const panel_f32 *p, int64_t row) { micro_f32(n, p, row); }
 ROWS_F32(1)
 ROWS_F32(2)
 ROWS_F32(3)
@@ -214,26 +216,10 @@ ROWS_F32(4)
 ROWS_F32(5)
 ROWS_F32(6)
 
-static void (*const rows_f32[])(const half_block *, int64_t) = {NULL,       rows_f32_1, rows_f32_2, rows_f32_3,
+static void (*const rows_f32[])(const panel_f32 *, int64_t) = {NULL,       rows_f32_1, rows_f32_2, rows_f32_3,
                                                                 rows_f32_4, rows_f32_5, rows_f32_6};
 
 INLINE int64_t min_rows(int64_t rows) { return rows < GS_PANEL_ROWS ? rows : GS_PANEL_ROWS; }
-
-INLINE void prefetch_lines(const char *from, int64_t lines)
-{
-    for (int64_t i = 0; i < lines; i++) _mm_prefetch(from + i * LINE, _MM_HINT_T1);
-}
-
-/* All row panels against one half panel of weights. next: what will be read after it, `lines` cache lines. */
-static void half_f32(const half_block *h, const char *next, int64_t lines)
-{
-    const int64_t panels = (h->x->rows + GS_PANEL_ROWS - 1) / GS_PANEL_ROWS;
-    const int64_t each = next ? (lines + panels - 1) / panels : 0;
-    for (int64_t row = 0; row < h->x->rows; row += GS_PANEL_ROWS, next += next ? each * LINE : 0) {
-        prefetch_lines(next, each);
-        rows_f32[min_rows(h->x->rows - row)](h, row);
-    }
-}
 
 /* Pairs of bf16 -> two steps of 16 floats each. */
 static void widen_bf16(float *restrict to, const uint16_t *restrict b, int64_t steps)
@@ -251,22 +237,17 @@ static void widen_bf16(float *restrict to, const uint16_t *restrict b, int64_t s
 
 INLINE void block_float(const gs_block_f32 *x, const bool bf16)
 {
-    _Alignas(64) float part[ROW_PANELS * GS_PANEL_ROWS * GS_PANEL_COLS];
-    _Alignas(64) float wide[HALF * GS_PANEL_COLS];
-    const int64_t bytes = (bf16 ? 2 : 4) * GS_PANEL_COLS; /* of one step */
-    const char *const b = x->b;
-    for (int64_t col = 0; col < x->cols; col += GS_PANEL_COLS) {
-        const char *const panel = b + col / GS_PANEL_COLS * x->kc * bytes;
-        for (int64_t k0 = 0; k0 < x->kc; k0 += HALF) {
-            const int64_t steps = x->kc - k0 < HALF ? x->kc - k0 : HALF;
-            half_block h = {.x = x, .col = col, .steps = steps, .a = x->a + k0 * GS_PANEL_ROWS, .part = part,
-                            .resume = k0 > 0, .finish = k0 + steps == x->kc};
-            const char *const from = panel + k0 * bytes;
-            if (bf16) widen_bf16(wide, (const uint16_t *)(const void *)from, steps);
-            h.b = bf16 ? wide : (const float *)(const void *)from;
-            const bool more = !h.finish || col + GS_PANEL_COLS < x->cols;
-            half_f32(&h, more ? from + steps * bytes : x->b_next, steps * bytes / LINE);
-        }
+    _Alignas(64) float wide[GS_GEMM_KC * GS_PANEL_COLS];
+    const int64_t panel_bytes = x->kc * GS_PANEL_COLS * (bf16 ? 2 : 4);
+    const char *from = x->b;
+    for (int64_t col = 0; col < x->cols; col += GS_PANEL_COLS, from += panel_bytes) {
+        if (bf16) widen_bf16(wide, (const uint16_t *)(const void *)from, x->kc);
+        const void *const next = col + GS_PANEL_COLS < x->cols ? from + panel_bytes : x->b_next;
+        const panel_f32 p = {.x = x,
+                             .col = col,
+                             .b = bf16 ? wide : (const float *)(const void *)from,
+                             .next = plan_fetch(next, x->a, panel_bytes, x->rows, x->kc)};
+        for (int64_t row = 0; row < x->rows; row += GS_PANEL_ROWS) rows_f32[min_rows(x->rows - row)](&p, row);
     }
 }
 
@@ -279,6 +260,7 @@ typedef struct panel_s8 {
     const gs_block_s8 *x;
     int64_t col;
     const int16_t *b; /* [kc/2][16][2] */
+    fetch next;
 } panel_s8;
 
 static void store_edge_s8(const gs_block_s8 *x, int64_t row, int64_t col, int mr, uint32_t (*sum)[GS_PANEL_COLS])
@@ -356,19 +338,21 @@ INLINE void add_pairs(__m256i s[2], const int16_t *pair, __m256i b0, __m256i b1)
 INLINE void micro_s8(const int mr, const panel_s8 *p, int64_t row)
 {
     const int16_t *a = (const int16_t *)p->x->a + row * p->x->kc, *b = p->b;
+    const char *next = p->next.from + row / GS_PANEL_ROWS * p->next.per_panel;
     __m256i s[6][2];
     GS_UNROLL(6)
-    for (int r = 0; r < mr; r++) _mm_prefetch((const char *)(p->x->c + (row + r) * p->x->ldc + p->col), _MM_HINT_T0);
-    GS_UNROLL(6)
-    for (int r = 0; r < mr; r++) s[r][0] = s[r][1] = _mm256_setzero_si256();
-    for (int64_t i = 0; i < p->x->kc; i += 4, a += 24, b += 64) {
+    for (int r = 0; r < mr; r++) {
+        _mm_prefetch((const char *)(p->x->c + (row + r) * p->x->ldc + p->col), _MM_HINT_T0);
+        s[r][0] = s[r][1] = _mm256_setzero_si256();
+    }
+    for (int64_t i = 0; i < p->x->kc; i += 4, a += 4 * GS_PANEL_ROWS, b += 4 * GS_PANEL_COLS) {
+        _mm_prefetch(next, _MM_HINT_T1);
+        next += 2 * p->next.per_step;
         GS_UNROLL(2)
         for (int u = 0; u < 2; u++) {
             const __m256i b0 = load_s32(b + u * 32), b1 = load_s32(b + u * 32 + 16);
             GS_UNROLL(6)
-            for (int r = 0; r < mr; r++) {
-                add_pairs(s[r], a + u * 12 + r * 2, b0, b1);
-            }
+            for (int r = 0; r < mr; r++) add_pairs(s[r], a + u * 12 + r * 2, b0, b1);
         }
     }
     store_s8(mr, p->x, row, p->col, s);
@@ -404,25 +388,16 @@ static void widen_s8(int16_t *restrict to, const int8_t *restrict b, int64_t kc)
     }
 }
 
-static void panel_times_s8(const panel_s8 *p, const char *next, int64_t lines)
-{
-    const int64_t panels = (p->x->rows + GS_PANEL_ROWS - 1) / GS_PANEL_ROWS;
-    const int64_t each = next ? (lines + panels - 1) / panels : 0;
-    for (int64_t row = 0; row < p->x->rows; row += GS_PANEL_ROWS, next += next ? each * LINE : 0) {
-        prefetch_lines(next, each);
-        rows_s8[min_rows(p->x->rows - row)](p, row);
-    }
-}
-
 static void block_s8(const gs_block_s8 *x)
 {
     _Alignas(64) int16_t wide[GS_GEMM_KC * GS_PANEL_COLS];
-    for (int64_t col = 0; col < x->cols; col += GS_PANEL_COLS) {
-        const int8_t *const from = x->b + col * x->kc;
+    const int64_t panel_bytes = x->kc * GS_PANEL_COLS;
+    const int8_t *from = x->b;
+    for (int64_t col = 0; col < x->cols; col += GS_PANEL_COLS, from += panel_bytes) {
         widen_s8(wide, from, x->kc);
-        const panel_s8 p = {.x = x, .col = col, .b = wide};
-        const bool more = col + GS_PANEL_COLS < x->cols;
-        panel_times_s8(&p, more ? (const char *)from + x->kc * GS_PANEL_COLS : x->b_next, x->kc * GS_PANEL_COLS / LINE);
+        const void *const next = col + GS_PANEL_COLS < x->cols ? from + panel_bytes : x->b_next;
+        const panel_s8 p = {.x = x, .col = col, .b = wide, .next = plan_fetch(next, x->a, panel_bytes, x->rows, x->kc)};
+        for (int64_t row = 0; row < x->rows; row += GS_PANEL_ROWS) rows_s8[min_rows(x->rows - row)](&p, row);
     }
 }
 
