@@ -58,15 +58,19 @@ static void check_row(void *ctx, int64_t row, int worker)
     if (job->wide) gs_to_f32(job->dtype, raw, job->wide + row * job->cols, job->cols);
 }
 
-static gs_status check_rows(gs_compute *c, rows_job *job, const gs_tensor *t, int64_t row0, int64_t rows, gs_error *err)
+static gs_status fail_value(const gs_checkpoint *ck, const gs_tensor *t, int64_t row, int64_t column, gs_error *err)
+{
+    return gs_fail(err, GS_ERR_NUMERIC,
+                   "%s: tensor '%s' holds NaN or infinity at [%lld, %lld]; the checkpoint is damaged, fetch it again",
+                   ck->files[t->file].path, t->name, (long long)row, (long long)column);
+}
+
+static gs_status check_rows(gs_compute *c, const gs_checkpoint *ck, rows_job *job, const gs_tensor *t, int64_t row0,
+                            int64_t rows, gs_error *err)
 {
     gs_pool_run(c->pool, rows, check_row, job);
     for (int64_t row = 0; row < rows; row++)
-        if (job->first[row] >= 0)
-            return gs_fail(
-                err, GS_ERR_NUMERIC,
-                "tensor '%s' holds NaN or infinity at [%lld, %lld]; the checkpoint is damaged, fetch it again", t->name,
-                (long long)(row0 + row), (long long)job->first[row]);
+        if (job->first[row] >= 0) return fail_value(ck, t, row0 + row, job->first[row], err);
     return GS_OK;
 }
 
@@ -86,7 +90,7 @@ static gs_status load_rows(gs_packed *p, gs_compute *c, const gs_checkpoint *ck,
         if (status == GS_OK)
             status =
                 gs_checkpoint_read(ck, t, (uint64_t)(row0 + row) * row_bytes, stage, (size_t)rows * row_bytes, err);
-        if (status == GS_OK) status = check_rows(c, &job, t, row0 + row, rows, err);
+        if (status == GS_OK) status = check_rows(c, ck, &job, t, row0 + row, rows, err);
         if (status == GS_OK) gs_pack_rows(c, p, row, rows, job.wide ? (const void *)job.wide : stage);
     }
     gs_free(job.first);
@@ -187,10 +191,7 @@ gs_status gs_embed(const gs_checkpoint *ck, const gs_tensor *embedding, const in
         if (status == GS_OK)
             status = gs_checkpoint_read(ck, embedding, (uint64_t)ids[i] * row_bytes, raw, row_bytes, err);
         if (status == GS_OK && gs_count_nonfinite(embedding->dtype, raw, hidden, &bad))
-            status =
-                gs_fail(err, GS_ERR_NUMERIC,
-                        "tensor '%s' holds NaN or infinity at [%lld, %lld]; the checkpoint is damaged, fetch it again",
-                        embedding->name, (long long)ids[i], (long long)bad);
+            status = fail_value(ck, embedding, ids[i], bad, err);
         if (status == GS_OK) gs_to_f32(embedding->dtype, raw, h + i * hidden, hidden);
     }
     gs_free(raw);

@@ -153,6 +153,7 @@ static void damaged_weights_are_named(void **state)
         damage(&m, hit, cases[i].row, cases[i].col, cases[i].bits);
         OK(gs_block_load(&b, &c, &m.config, &m.ck, &m.tensors.block[0], ERR));
         FAILS(gs_block_load(&b, &c, &m.config, &m.ck, t, ERR), GS_ERR_NUMERIC, cases[i].name, cases[i].place);
+        assert_non_null(strstr(test_error.text, m.ck.files[hit->file].path));
         gs_block_release(&b);
         model_close(&m);
         dir_remove(dir);
@@ -171,6 +172,7 @@ static void damaged_embedding_row(void **state)
     damage(&m, m.tensors.embedding, 700, 9, 0x7fc0);
     OK(gs_embed(&m.ck, m.tensors.embedding, fine, 2, h, ERR));
     FAILS(gs_embed(&m.ck, m.tensors.embedding, ids, 3, h, ERR), GS_ERR_NUMERIC, "word_embeddings.weight", "[700, 9]");
+    assert_non_null(strstr(test_error.text, m.ck.files[m.tensors.embedding->file].path));
     model_close(&m);
     dir_remove(dir);
 }
