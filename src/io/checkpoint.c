@@ -1,5 +1,6 @@
-/* A checkpoint directory as one table of tensors: which files belong to it, do they agree with the index and with each other,
- * and bounded reads from them. Every file stays open, so that all reads come from the files that were checked.
+/* A checkpoint directory as one table of tensors: which files belong to it, do they agree with the index and with
+ * each other, and bounded reads from them. Every file stays open, so that all reads come from the files that were
+ * checked.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "io/checkpoint.h"
 
@@ -60,7 +61,8 @@ static gs_status list_directory(const char *path, listing *l, gs_error *err)
     *l = (listing){0};
     DIR *dir = opendir(path);
     if (dir == NULL && errno == ENOTDIR)
-        return gs_fail(err, GS_ERR_IO, "%s is not a directory: give the folder that holds config.json and the safetensors files", path);
+        return gs_fail(err, GS_ERR_IO,
+                       "%s is not a directory: give the folder that holds config.json and the safetensors files", path);
     if (dir == NULL) return gs_io_fail(err, errno, "open the model directory", path);
     errno = 0;
     for (const struct dirent *e; (e = readdir(dir)) != NULL; errno = 0) add_entry(l, e->d_name);
@@ -75,12 +77,13 @@ static gs_status choose(const char *dir, const listing *l, const char **single, 
     if (l->has_single) {
         *single = SINGLE_FILE;
     } else if (l->n_indexes > 1) {
-        return gs_fail(err, GS_ERR_FILE, "%s holds %d index files (%s, %s, …): leave one checkpoint in the directory", dir,
-                       l->n_indexes, l->index, l->second_index);
+        return gs_fail(err, GS_ERR_FILE, "%s holds %d index files (%s, %s, …): leave one checkpoint in the directory",
+                       dir, l->n_indexes, l->index, l->second_index);
     } else if (l->n_indexes == 0 && l->n_files == 1) {
         *single = l->file;
     } else if (l->n_indexes == 0 && l->n_files > 1) {
-        return gs_fail(err, GS_ERR_FILE, "%s holds %d safetensors files but no index: fetch model.safetensors.index.json as well", dir,
+        return gs_fail(err, GS_ERR_FILE,
+                       "%s holds %d safetensors files but no index: fetch model.safetensors.index.json as well", dir,
                        l->n_files);
     } else if (l->n_indexes == 0) {
         return gs_fail(err, GS_ERR_FILE, "%s holds no safetensors file%s", dir,
@@ -96,7 +99,8 @@ static gs_status add_file(gs_checkpoint *ck, const char *name, bool listed, gs_e
     char *path = gs_path_join(ck->dir, name);
     gs_status status;
     if (listed && !gs_path_exists(path))
-        status = gs_fail(err, GS_ERR_FILE, "%s is missing but the index names it: fetch this file into the directory", path);
+        status =
+            gs_fail(err, GS_ERR_FILE, "%s is missing but the index names it: fetch this file into the directory", path);
     else
         status = gs_file_open(f, path, err);
     gs_free(path);
@@ -114,7 +118,8 @@ static gs_status build_names(gs_checkpoint *ck, gs_error *err)
         ck->bytes += t->bytes;
         if (gs_name_map_add(ck->by_name, t->name, i)) continue;
         const gs_tensor *other = gs_checkpoint_find(ck, t->name);
-        return gs_fail(err, GS_ERR_FILE, "tensor '%s' is in two files, %s and %s: remove the file that does not belong to the checkpoint",
+        return gs_fail(err, GS_ERR_FILE,
+                       "tensor '%s' is in two files, %s and %s: remove the file that does not belong to the checkpoint",
                        gs_printable(t->name, strlen(t->name), shown, sizeof shown), ck->files[other->file].path,
                        ck->files[t->file].path);
     }
@@ -129,17 +134,18 @@ static gs_status check_index(const gs_checkpoint *ck, const gs_shard_index *inde
         const gs_tensor *t = &ck->table.tensors[i];
         const int at = gs_shard_index_file(index, t->name);
         if (at == t->file) continue;
-        return gs_fail(err, GS_ERR_FILE, "%s: tensor '%s' lies in %s, but %s %s; fetch index and weights from the same source",
-                       index->path, gs_printable(t->name, strlen(t->name), shown, sizeof shown), index->files[t->file],
-                       at < 0 ? "the index does not name it" : "the index says it is in", at < 0 ? "at all" : index->files[at]);
+        return gs_fail(
+            err, GS_ERR_FILE, "%s: tensor '%s' lies in %s, but %s %s; fetch index and weights from the same source",
+            index->path, gs_printable(t->name, strlen(t->name), shown, sizeof shown), index->files[t->file],
+            at < 0 ? "the index does not name it" : "the index says it is in", at < 0 ? "at all" : index->files[at]);
     }
     const char *name, *file;
     void *entry;
     for (entry = gs_shard_index_first(index); entry != NULL; entry = gs_shard_index_next(index, entry)) {
         gs_shard_index_entry(entry, &name, &file);
         if (gs_checkpoint_find(ck, name) == NULL)
-            return gs_fail(err, GS_ERR_FILE, "%s: tensor '%s' should be in %s but is not there; fetch that file again", index->path,
-                           gs_printable(name, strlen(name), shown, sizeof shown), file);
+            return gs_fail(err, GS_ERR_FILE, "%s: tensor '%s' should be in %s but is not there; fetch that file again",
+                           index->path, gs_printable(name, strlen(name), shown, sizeof shown), file);
     }
     return GS_OK;
 }
@@ -158,8 +164,9 @@ static gs_status open_sharded(gs_checkpoint *ck, const char *index_name, gs_erro
     if (status == GS_OK && index.total_size >= 0 && (uint64_t)index.total_size != ck->bytes) {
         gs_str text;
         gs_str_init(&text);
-        gs_str_printf(&text, "%s says total_size %lld, but the tensors have %llu bytes; names and sizes were checked one by one",
-                      index.path, (long long)index.total_size, (unsigned long long)ck->bytes);
+        gs_str_printf(
+            &text, "%s says total_size %lld, but the tensors have %llu bytes; names and sizes were checked one by one",
+            index.path, (long long)index.total_size, (unsigned long long)ck->bytes);
         ck->warning = gs_str_take(&text);
         gs_str_release(&text);
     }
@@ -214,12 +221,13 @@ static void print_shape(const int64_t *shape, int rank, char *to, size_t room)
     if (at < room) snprintf(to + at, room - at, "]");
 }
 
-gs_status gs_checkpoint_expect(const gs_checkpoint *ck, const char *name, int64_t dim0, int64_t dim1, const gs_tensor **out,
-                               gs_error *err)
+gs_status gs_checkpoint_expect(const gs_checkpoint *ck, const char *name, int64_t dim0, int64_t dim1,
+                               const gs_tensor **out, gs_error *err)
 {
     const gs_tensor *t = gs_checkpoint_find(ck, name);
     if (t == NULL)
-        return gs_fail(err, GS_ERR_FILE, "%s: tensor '%s' is missing: the download is incomplete, or config.json is of another model",
+        return gs_fail(err, GS_ERR_FILE,
+                       "%s: tensor '%s' is missing: the download is incomplete, or config.json is of another model",
                        ck->dir, name);
     const int64_t wanted[2] = {dim0, dim1};
     const int rank = dim1 < 0 ? 1 : 2;
@@ -227,17 +235,20 @@ gs_status gs_checkpoint_expect(const gs_checkpoint *ck, const char *name, int64_
         char have[200], want[64];
         print_shape(t->shape, t->rank, have, sizeof have);
         print_shape(wanted, rank, want, sizeof want);
-        return gs_fail(err, GS_ERR_FILE, "%s: tensor '%s' has shape %s, but config.json asks for %s: the two do not belong together",
+        return gs_fail(err, GS_ERR_FILE,
+                       "%s: tensor '%s' has shape %s, but config.json asks for %s: the two do not belong together",
                        ck->files[t->file].path, name, have, want);
     }
     if (!gs_dtype_is_float(t->dtype))
-        return gs_fail(err, GS_ERR_FILE, "%s: tensor '%s' is %s; BF16, F16 or F32 is needed: give the unquantized checkpoint",
+        return gs_fail(err, GS_ERR_FILE,
+                       "%s: tensor '%s' is %s; BF16, F16 or F32 is needed: give the unquantized checkpoint",
                        ck->files[t->file].path, name, gs_dtype_name(t->dtype));
     *out = t;
     return GS_OK;
 }
 
-gs_status gs_checkpoint_read(const gs_checkpoint *ck, const gs_tensor *t, uint64_t offset, void *dst, size_t n, gs_error *err)
+gs_status gs_checkpoint_read(const gs_checkpoint *ck, const gs_tensor *t, uint64_t offset, void *dst, size_t n,
+                             gs_error *err)
 {
     char shown[128];
     gs_printable(t->name, strlen(t->name), shown, sizeof shown);
@@ -254,7 +265,8 @@ gs_status gs_checkpoint_read_f32(const gs_checkpoint *ck, const gs_tensor *t, fl
     gs_printable(t->name, strlen(t->name), shown, sizeof shown);
     const char *path = ck->files[t->file].path;
     if (!gs_dtype_is_float(t->dtype))
-        return gs_fail(err, GS_ERR_FILE, "%s: tensor '%s' is %s; BF16, F16 or F32 is needed", path, shown, gs_dtype_name(t->dtype));
+        return gs_fail(err, GS_ERR_FILE, "%s: tensor '%s' is %s; BF16, F16 or F32 is needed", path, shown,
+                       gs_dtype_name(t->dtype));
     const size_t size = gs_dtype_bytes(t->dtype);
     const int64_t step = (int64_t)(sizeof raw / size);
     for (int64_t at = 0; at < t->elements; at += step) {
@@ -262,7 +274,8 @@ gs_status gs_checkpoint_read_f32(const gs_checkpoint *ck, const gs_tensor *t, fl
         int64_t first = 0;
         GS_TRY(gs_checkpoint_read(ck, t, (uint64_t)at * size, raw, (size_t)n * size, err));
         if (gs_count_nonfinite(t->dtype, raw, n, &first) > 0)
-            return gs_fail(err, GS_ERR_NUMERIC, "%s: tensor '%s' holds NaN or Inf at element %lld: the file is damaged, fetch it again",
+            return gs_fail(err, GS_ERR_NUMERIC,
+                           "%s: tensor '%s' holds NaN or Inf at element %lld: the file is damaged, fetch it again",
                            path, shown, (long long)(at + first));
         gs_to_f32(t->dtype, raw, dst + at, n);
     }

@@ -1,6 +1,7 @@
-/* A checkpoint directory: one model.safetensors, or shards with model.safetensors.index.json, seen as one table of tensors.
- * Index and shards must agree both ways; index file names must be bare names inside the directory. The same code opens our own
- * output (quant_model_weight_*.safetensors[.index.json]) for inspect. SPDX-License-Identifier: Apache-2.0 */
+/* A checkpoint directory: one model.safetensors, or shards with model.safetensors.index.json, seen as one table of
+ * tensors. Index and shards must agree both ways; index file names must be bare names inside the directory. The
+ * same code opens our own output (quant_model_weight_*.safetensors[.index.json]) for inspect.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_IO_CHECKPOINT_H
 #define GS_IO_CHECKPOINT_H
 

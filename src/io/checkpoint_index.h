@@ -11,8 +11,9 @@
 
 typedef struct gs_shard_index {
     char *path;
-    const char **files; int n_files; /* without repetition, sorted; borrowed from document */
-    int64_t total_size;              /* -1 = not stated */
+    const char **files;
+    int n_files;        /* without repetition, sorted; borrowed from document */
+    int64_t total_size; /* -1 = not stated */
     json_t *document, *weight_map;
     struct gs_name_map *by_file;
 } gs_shard_index;

@@ -1,5 +1,5 @@
-/* Files, distrustfully: bounded reads and complete writes on plain descriptors. No mmap, because a file that is cut while
- * mapped ends in SIGBUS, and a person wants a sentence instead.
+/* Files, distrustfully: bounded reads and complete writes on plain descriptors. No mmap, because a file that is
+ * cut while mapped ends in SIGBUS, and a person wants a sentence instead.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "io/file.h"
 
@@ -20,19 +20,29 @@
 static const char *remedy(int code)
 {
     switch (code) {
-    case ENOENT: return "check the path for typing errors";
+    case ENOENT:
+        return "check the path for typing errors";
     case EACCES:
-    case EPERM: return "check owner and permissions, or choose another place";
-    case EROFS: return "the file system is read-only: choose another place";
+    case EPERM:
+        return "check owner and permissions, or choose another place";
+    case EROFS:
+        return "the file system is read-only: choose another place";
     case ENOSPC:
-    case EDQUOT: return "the disk is full: free space there or choose another place";
-    case EFBIG: return "larger than the file system or 'ulimit -f' allows: raise the limit or use --part_file_size";
+    case EDQUOT:
+        return "the disk is full: free space there or choose another place";
+    case EFBIG:
+        return "larger than the file system or 'ulimit -f' allows: raise the limit or use --part_file_size";
     case EMFILE:
-    case ENFILE: return "too many open files: raise 'ulimit -n'";
-    case ENAMETOOLONG: return "choose a shorter path";
-    case ELOOP: return "symbolic links lead in a circle";
-    case EIO: return "the disk or network share reports a fault: check it, then try again";
-    default: return "check the path and its file system";
+    case ENFILE:
+        return "too many open files: raise 'ulimit -n'";
+    case ENAMETOOLONG:
+        return "choose a shorter path";
+    case ELOOP:
+        return "symbolic links lead in a circle";
+    case EIO:
+        return "the disk or network share reports a fault: check it, then try again";
+    default:
+        return "check the path and its file system";
     }
 }
 
@@ -72,18 +82,19 @@ void gs_file_close(gs_file *f)
 gs_status gs_file_pread(const gs_file *f, uint64_t offset, void *dst, size_t n, gs_error *err)
 {
     if (offset > f->size || n > f->size - offset)
-        return gs_fail(err, GS_ERR_FILE, "%s: %zu bytes wanted at byte %llu, but the file has only %llu bytes", f->path, n,
-                       (unsigned long long)offset, (unsigned long long)f->size);
+        return gs_fail(err, GS_ERR_FILE, "%s: %zu bytes wanted at byte %llu, but the file has only %llu bytes", f->path,
+                       n, (unsigned long long)offset, (unsigned long long)f->size);
     char *to = dst;
     while (n > 0) {
         const ssize_t got = pread(f->fd, to, n < MAX_CALL ? n : MAX_CALL, (off_t)offset);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return gs_io_fail(err, errno, "read", f->path);
         if (got == 0)
-            return gs_fail(err, GS_ERR_FILE,
-                           "%s was cut while it was being read: it ends at byte %llu and had %llu bytes when it was opened; "
-                           "wait until its copy or download has ended, then run again",
-                           f->path, (unsigned long long)offset, (unsigned long long)f->size);
+            return gs_fail(
+                err, GS_ERR_FILE,
+                "%s was cut while it was being read: it ends at byte %llu and had %llu bytes when it was opened; "
+                "wait until its copy or download has ended, then run again",
+                f->path, (unsigned long long)offset, (unsigned long long)f->size);
         to += got;
         n -= (size_t)got;
         offset += (uint64_t)got;

@@ -1,6 +1,6 @@
-/* Reading JSON: a scan of our own for what jansson does not promise (encoding, nesting, numbers beyond 64 bits), then jansson
- * with duplicate keys rejected. The scan needs no grammar: outside strings only brackets, digits and quotes matter to it, and
- * whatever is malformed is refused by jansson afterwards.
+/* Reading JSON: a scan of our own for what jansson does not promise (encoding, nesting, numbers beyond 64 bits),
+ * then jansson with duplicate keys rejected. The scan needs no grammar: outside strings only brackets, digits and
+ * quotes matter to it, and whatever is malformed is refused by jansson afterwards.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "io/json.h"
 
@@ -41,7 +41,8 @@ static gs_status check_encoding(const char *text, size_t n, const char *label, g
     const size_t valid = gs_utf8_valid(text, n);
     if (valid < n) return fail_at(text, valid, label, "not valid UTF-8: save the file as UTF-8", err);
     const char *nul = memchr(text, '\0', n);
-    if (nul != NULL) return fail_at(text, (size_t)(nul - text), label, "a NUL byte: the file is damaged or not JSON", err);
+    if (nul != NULL)
+        return fail_at(text, (size_t)(nul - text), label, "a NUL byte: the file is damaged or not JSON", err);
     return GS_OK;
 }
 
@@ -49,8 +50,10 @@ static gs_status check_encoding(const char *text, size_t n, const char *label, g
 static size_t skip_string(const char *text, size_t n, size_t at)
 {
     for (at++; at < n; at++) {
-        if (text[at] == '\\') at++;
-        else if (text[at] == '"') return at + 1;
+        if (text[at] == '\\')
+            at++;
+        else if (text[at] == '"')
+            return at + 1;
     }
     return n;
 }
@@ -60,14 +63,16 @@ static size_t number_end(const char *text, size_t n, size_t at, bool *integer)
     *integer = true;
     for (; at < n; at++) {
         const char c = text[at];
-        if (c == '.' || c == 'e' || c == 'E') *integer = false;
-        else if (!(c >= '0' && c <= '9') && c != '+' && c != '-') break;
+        if (c == '.' || c == 'e' || c == 'E')
+            *integer = false;
+        else if (!(c >= '0' && c <= '9') && c != '+' && c != '-')
+            break;
     }
     return at;
 }
 
-/* Integers beyond 64 bits ("model_max_length": 1000000000000000019884624838656 is common) become reals: "e0" is put behind
- * them. 18 digits always fit. */
+/* Integers beyond 64 bits ("model_max_length": 1000000000000000019884624838656 is common) become reals: "e0" is
+ * put behind them. 18 digits always fit. */
 static bool is_wide(const char *text, size_t n, size_t at, size_t *end)
 {
     bool integer;

@@ -1,5 +1,6 @@
-/* Writing JSON as Python's json.dump does, byte for byte: ASCII only, lower-case \uXXXX, "{}" and "[]" for what is empty, no
- * newline at the end. Misuse (a value without a key, an end without a begin) is a bug in the caller and asserted.
+/* Writing JSON as Python's json.dump does, byte for byte: ASCII only, lower-case \uXXXX, "{}" and "[]" for what is
+ * empty, no newline at the end. Misuse (a value without a key, an end without a begin) is a bug in the caller and
+ * asserted.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
 #include <inttypes.h>
@@ -50,7 +51,8 @@ static void add_separator(gs_json_out *j)
 
 static void before_value(gs_json_out *j)
 {
-    assert(j->after_key || (j->depth == 0 && j->text.len == 0) || (j->depth > 0 && j->levels[j->depth - 1].close == ']'));
+    assert(j->after_key || (j->depth == 0 && j->text.len == 0) ||
+           (j->depth > 0 && j->levels[j->depth - 1].close == ']'));
     if (!j->after_key) add_separator(j);
     j->after_key = false;
 }

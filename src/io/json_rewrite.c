@@ -1,5 +1,5 @@
-/* Rewriting a JSON object the way json.load followed by json.dump does. A token walk, not a tree: jansson has accepted the
- * text before, so the walk may rely on the grammar, and integers keep every digit they have.
+/* Rewriting a JSON object the way json.load followed by json.dump does. A token walk, not a tree: jansson has
+ * accepted the text before, so the walk may rely on the grammar, and integers keep every digit they have.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
@@ -42,7 +42,8 @@ static void put_number(rewrite *r)
     if (integer) {
         gs_str_clear(&r->quoted);
         gs_str_add(&r->quoted, from, n);
-        gs_json_out_raw(r->out, strcmp(r->quoted.data, "-0") == 0 ? "0" : r->quoted.data); /* Python has no integer -0 */
+        gs_json_out_raw(r->out,
+                        strcmp(r->quoted.data, "-0") == 0 ? "0" : r->quoted.data); /* Python has no integer -0 */
     } else {
         char repr[32];
         gs_json_repr_double(gs_json_token_double(from, n), repr);
@@ -108,17 +109,32 @@ static void put_value(rewrite *r)
     skip_space(r);
     switch (*r->p) {
     case '{':
-    case '[': put_container(r, NULL, 0, NULL); return;
-    case '"': gs_json_out_raw(r->out, take_string(r)); return;
-    case 't': r->p += 4; gs_json_out_bool(r->out, true); return;
-    case 'f': r->p += 5; gs_json_out_bool(r->out, false); return;
-    case 'n': r->p += 4; gs_json_out_null(r->out); return;
-    default: put_number(r); return;
+    case '[':
+        put_container(r, NULL, 0, NULL);
+        return;
+    case '"':
+        gs_json_out_raw(r->out, take_string(r));
+        return;
+    case 't':
+        r->p += 4;
+        gs_json_out_bool(r->out, true);
+        return;
+    case 'f':
+        r->p += 5;
+        gs_json_out_bool(r->out, false);
+        return;
+    case 'n':
+        r->p += 4;
+        gs_json_out_null(r->out);
+        return;
+    default:
+        put_number(r);
+        return;
     }
 }
 
-gs_status gs_json_rewrite(const char *text, size_t n, const char *label, int indent, const gs_json_set *sets, int n_sets,
-                          char **out, size_t *out_n, gs_error *err)
+gs_status gs_json_rewrite(const char *text, size_t n, const char *label, int indent, const gs_json_set *sets,
+                          int n_sets, char **out, size_t *out_n, gs_error *err)
 {
     *out = NULL;
     *out_n = 0;

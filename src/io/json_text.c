@@ -1,6 +1,6 @@
-/* JSON strings and numbers as text: Python's escapes, Python's repr of floats, and strict decoding of string literals.
- * The shortest digits of a float are found by trying 1, 2, … 17 of them, each correctly rounded by the C library, until they
- * read back as the same value; a few microseconds, and no table-driven algorithm to trust.
+/* JSON strings and numbers as text: Python's escapes, Python's repr of floats, and strict decoding of string
+ * literals. The shortest digits of a float are found by trying 1, 2, … 17 of them, each correctly rounded by the C
+ * library, until they read back as the same value; a few microseconds, and no table-driven algorithm to trust.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "io/json_text.h"
 
@@ -78,8 +78,8 @@ static void step_up(decimal *d)
     }
 }
 
-/* At a power of two the values that round to v reach farther up than down: the decimal of n digits nearest to v can miss
- * while the next one above hits. Hence the second try. */
+/* At a power of two the values that round to v reach farther up than down: the decimal of n digits nearest to v
+ * can miss while the next one above hits. Hence the second try. */
 static void shortest(double magnitude, bool single, decimal *d)
 {
     for (int n = 1; n <= 17; n++) {
@@ -93,9 +93,12 @@ static void shortest(double magnitude, bool single, decimal *d)
 
 static void add_fixed(const decimal *d, char *to, size_t room)
 {
-    if (d->point <= 0) snprintf(to, room, "0.%.*s%s", -d->point, "0000", d->digits);
-    else if (d->point >= d->n) snprintf(to, room, "%s%.*s.0", d->digits, d->point - d->n, "0000000000000000");
-    else snprintf(to, room, "%.*s.%s", d->point, d->digits, d->digits + d->point);
+    if (d->point <= 0)
+        snprintf(to, room, "0.%.*s%s", -d->point, "0000", d->digits);
+    else if (d->point >= d->n)
+        snprintf(to, room, "%.17s%.*s.0", d->digits, d->point - d->n, "0000000000000000");
+    else
+        snprintf(to, room, "%.*s.%s", d->point, d->digits, d->digits + d->point);
 }
 
 static void repr(double v, bool single, char out[32])
@@ -112,14 +115,14 @@ static void repr(double v, bool single, char out[32])
     decimal d;
     shortest(fabs(v), single, &d);
     const int exponent = d.point - 1;
-    char body[30];
+    char body[48];
     if (exponent >= -4 && exponent < 16) {
         add_fixed(&d, body, sizeof body);
     } else {
         snprintf(body, sizeof body, "%.1s%s%.16se%c%02u", d.digits, d.n > 1 ? "." : "", d.digits + 1,
                  exponent < 0 ? '-' : '+', (unsigned)abs(exponent) % 1000u);
     }
-    snprintf(out, 32, "%s%s", sign, body);
+    snprintf(out, 32, "%s%.30s", sign, body);
 }
 
 void gs_json_repr_double(double v, char out[32]) { repr(v, false, out); }
@@ -160,12 +163,18 @@ double gs_json_token_double(const char *token, size_t n)
 const char *gs_string_fault_text(gs_string_fault fault)
 {
     switch (fault) {
-    case GS_STRING_OPEN: return "a string without closing quote";
-    case GS_STRING_CONTROL: return "a control character inside a string";
-    case GS_STRING_ESCAPE: return "an invalid escape in a string";
-    case GS_STRING_SURROGATE: return "half of a surrogate pair in a string";
-    case GS_STRING_NUL: return "a NUL character in a string";
-    default: return "no fault";
+    case GS_STRING_OPEN:
+        return "a string without closing quote";
+    case GS_STRING_CONTROL:
+        return "a control character inside a string";
+    case GS_STRING_ESCAPE:
+        return "an invalid escape in a string";
+    case GS_STRING_SURROGATE:
+        return "half of a surrogate pair in a string";
+    case GS_STRING_NUL:
+        return "a NUL character in a string";
+    default:
+        return "no fault";
     }
 }
 
@@ -175,10 +184,14 @@ static bool hex4(const char *s, size_t n, uint32_t *out)
     uint32_t v = 0;
     for (int i = 0; i < 4; i++) {
         const char c = s[i];
-        if (c >= '0' && c <= '9') v = v * 16 + (uint32_t)(c - '0');
-        else if (c >= 'a' && c <= 'f') v = v * 16 + (uint32_t)(c - 'a' + 10);
-        else if (c >= 'A' && c <= 'F') v = v * 16 + (uint32_t)(c - 'A' + 10);
-        else return false;
+        if (c >= '0' && c <= '9')
+            v = v * 16 + (uint32_t)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            v = v * 16 + (uint32_t)(c - 'a' + 10);
+        else if (c >= 'A' && c <= 'F')
+            v = v * 16 + (uint32_t)(c - 'A' + 10);
+        else
+            return false;
     }
     *out = v;
     return true;
@@ -191,7 +204,8 @@ static gs_string_fault decode_unicode(const char *s, size_t n, bool allow_nul, g
     if (!hex4(s, n, &cp)) return GS_STRING_ESCAPE;
     *used = 4;
     if (cp >= 0xd800 && cp < 0xe000) {
-        if (cp >= 0xdc00 || n < 10 || s[4] != '\\' || s[5] != 'u' || !hex4(s + 6, n - 6, &low) || low < 0xdc00 || low > 0xdfff)
+        if (cp >= 0xdc00 || n < 10 || s[4] != '\\' || s[5] != 'u' || !hex4(s + 6, n - 6, &low) || low < 0xdc00 ||
+            low > 0xdfff)
             return GS_STRING_SURROGATE;
         cp = 0x10000 + ((cp - 0xd800) << 10) + (low - 0xdc00);
         *used = 10;

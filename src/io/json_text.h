@@ -22,7 +22,8 @@ typedef enum gs_string_fault {
 } gs_string_fault;
 
 const char *gs_string_fault_text(gs_string_fault fault);
-/* Decode the string literal at s[0] == '"', s[0..n) valid UTF-8. out is cleared first; *used = its length with quotes. */
+/* Decode the string literal at s[0] == '"', s[0..n) valid UTF-8. out is cleared first; *used = its length with
+ * quotes. */
 gs_string_fault gs_json_decode_string(const char *s, size_t n, bool allow_nul, gs_str *out, size_t *used);
 
 #endif

@@ -1,6 +1,7 @@
-/* Where every byte of the output will lie, before the first is written. The places are those that the safetensors library for
- * Python chooses: tensors sorted by element type, widest and most exact first, then by name; a compact header without
- * __metadata__, padded with spaces to a multiple of 8; no gaps. Shards are cut in the order in which tensors are generated.
+/* Where every byte of the output will lie, before the first is written. The places are those that the safetensors
+ * library for Python chooses: tensors sorted by element type, widest and most exact first, then by name; a compact
+ * header without __metadata__, padded with spaces to a multiple of 8; no gaps. Shards are cut in the order in
+ * which tensors are generated.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
 #include <inttypes.h>
@@ -37,8 +38,10 @@ static void set_sizes(gs_tensor *t)
             return;
         }
     }
-    if (__builtin_mul_overflow(t->elements, (int64_t)gs_dtype_bytes(t->dtype), &bytes)) t->elements = -1;
-    else t->bytes = (uint64_t)bytes;
+    if (__builtin_mul_overflow(t->elements, (int64_t)gs_dtype_bytes(t->dtype), &bytes))
+        t->elements = -1;
+    else
+        t->bytes = (uint64_t)bytes;
 }
 
 int64_t gs_layout_add(gs_layout *l, const char *name, gs_dtype dtype, int rank, const int64_t *shape)
@@ -59,14 +62,17 @@ static gs_status check_tensors(const gs_layout *l, gs_error *err)
 {
     gs_status status = GS_OK;
     gs_name_map *names = gs_name_map_create(l->count);
-    if (l->count > GS_MAX_TENSORS) status = gs_fail(err, GS_ERR_FILE, "the output would have more than %d tensors", GS_MAX_TENSORS);
+    if (l->count > GS_MAX_TENSORS)
+        status = gs_fail(err, GS_ERR_FILE, "the output would have more than %d tensors", GS_MAX_TENSORS);
     for (int64_t i = 0; i < l->count && status == GS_OK; i++) {
         const gs_tensor *t = &l->tensors[i];
         const size_t n = strlen(t->name);
         if (t->elements < 0)
-            status = gs_fail(err, GS_ERR_FILE, "output tensor '%s': its shape has a negative size or overflows", t->name);
+            status =
+                gs_fail(err, GS_ERR_FILE, "output tensor '%s': its shape has a negative size or overflows", t->name);
         else if (n > GS_MAX_TENSOR_NAME || gs_utf8_valid(t->name, n) != n || strcmp(t->name, "__metadata__") == 0)
-            status = gs_fail(err, GS_ERR_FILE, "output tensor '%.100s': not a name that safetensors can hold (UTF-8, at most %d bytes)",
+            status = gs_fail(err, GS_ERR_FILE,
+                             "output tensor '%.100s': not a name that safetensors can hold (UTF-8, at most %d bytes)",
                              t->name, GS_MAX_TENSOR_NAME);
         else if (!gs_name_map_add(names, t->name, i))
             status = gs_fail(err, GS_ERR_FILE, "output tensor '%s' is planned twice", t->name);
@@ -75,7 +81,8 @@ static gs_status check_tensors(const gs_layout *l, gs_error *err)
     return status;
 }
 
-/* A shard is closed before the tensor that would make it reach the limit; a tensor larger than the limit stands alone. */
+/* A shard is closed before the tensor that would make it reach the limit; a tensor larger than the limit stands
+ * alone. */
 static void cut_shards(gs_layout *l, uint64_t limit)
 {
     uint64_t pending = 0;
@@ -103,10 +110,12 @@ static void name_files(gs_layout *l, const char *prefix, bool sharded)
 {
     for (int i = 0; i < l->n_files; i++) {
         gs_out_file *f = &l->files[i];
-        if (!sharded) f->name = gs_arena_printf(l->arena, "%s.safetensors", prefix);
+        if (!sharded)
+            f->name = gs_arena_printf(l->arena, "%s.safetensors", prefix);
         else if (l->n_files <= MAX_PADDED_SHARDS)
             f->name = gs_arena_printf(l->arena, "%s-%05d-of-%05d.safetensors", prefix, i + 1, l->n_files);
-        else f->name = gs_arena_printf(l->arena, "%s-%d-of-%d.safetensors", prefix, i + 1, l->n_files);
+        else
+            f->name = gs_arena_printf(l->arena, "%s-%d-of-%d.safetensors", prefix, i + 1, l->n_files);
     }
     l->index_name = sharded ? gs_arena_printf(l->arena, "%s.safetensors.index.json", prefix) : NULL;
 }
@@ -181,8 +190,8 @@ static gs_status place_file(gs_layout *l, int file, gs_error *err)
     size_t header;
     gs_free(gs_layout_header(l, file, &header));
     if (header - 8 > GS_MAX_HEADER)
-        return gs_fail(err, GS_ERR_FILE, "%s: its header would have %zu bytes, readers accept %u: write shards", f->name, header - 8,
-                       GS_MAX_HEADER);
+        return gs_fail(err, GS_ERR_FILE, "%s: its header would have %zu bytes, readers accept %u: write shards",
+                       f->name, header - 8, GS_MAX_HEADER);
     f->header_bytes = f->bytes = header;
     for (int64_t i = 0; i < f->n_tensors; i++) {
         gs_tensor *t = &l->tensors[l->order[f->first + i]];
@@ -197,8 +206,10 @@ gs_status gs_layout_plan(gs_layout *l, const char *prefix, uint64_t shard_limit,
     GS_TRY(check_tensors(l, err));
     l->total_bytes = 0;
     for (int64_t i = 0; i < l->count; i++) {
-        if (__builtin_add_overflow(l->total_bytes, l->tensors[i].bytes, &l->total_bytes) || l->total_bytes > INT64_MAX / 2)
-            return gs_fail(err, GS_ERR_FILE, "the output would be larger than any file system can hold (at tensor '%s')",
+        if (__builtin_add_overflow(l->total_bytes, l->tensors[i].bytes, &l->total_bytes) ||
+            l->total_bytes > INT64_MAX / 2)
+            return gs_fail(err, GS_ERR_FILE,
+                           "the output would be larger than any file system can hold (at tensor '%s')",
                            l->tensors[i].name);
     }
     cut_shards(l, shard_limit);

@@ -2,8 +2,8 @@
  *   lock   the pid of the run that owns it, held with flock while that run lives
  *   new    what becomes the output
  *   old    for a moment, on file systems that cannot exchange two names: the output that is being replaced
- * A run that dies leaves the folder; the next one for the same place finds the lock free, puts "old" back if the death fell
- * between the two renames, and removes the rest.
+ * A run that dies leaves the folder; the next one for the same place finds the lock free, puts "old" back if the
+ * death fell between the two renames, and removes the rest.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "io/outdir.h"
 
@@ -67,7 +67,8 @@ static int try_lock(int fd)
 static bool is_current(int fd, const char *path)
 {
     struct stat held, named;
-    return fstat(fd, &held) == 0 && lstat(path, &named) == 0 && held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+    return fstat(fd, &held) == 0 && lstat(path, &named) == 0 && held.st_dev == named.st_dev &&
+           held.st_ino == named.st_ino;
 }
 
 static gs_status make_base(const char *base, gs_error *err)
@@ -99,7 +100,8 @@ static gs_status take_lock(gs_outdir *o, gs_error *err)
             break;
         }
         status = code == EWOULDBLOCK
-                     ? gs_fail(err, GS_ERR_IO, "another run (process %ld) is writing %s: wait for it or choose another directory",
+                     ? gs_fail(err, GS_ERR_IO,
+                               "another run (process %ld) is writing %s: wait for it or choose another directory",
                                read_pid(fd), o->final_path)
                      : gs_io_fail(err, code != 0 ? code : EBUSY, "lock", path);
         close(fd);
@@ -238,7 +240,8 @@ static gs_status put_in_place(const gs_outdir *o, gs_error *err)
     /* rename() replaces an empty directory and nothing else: what another program put there meanwhile is safe. */
     if (rename(o->work_path, o->final_path) == 0) return GS_OK;
     if (errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR)
-        return gs_fail(err, GS_ERR_IO, "%s was filled by another program during the run: choose another directory", o->final_path);
+        return gs_fail(err, GS_ERR_IO, "%s was filled by another program during the run: choose another directory",
+                       o->final_path);
     return gs_io_fail(err, errno, "move the output to", o->final_path);
 }
 

@@ -1,4 +1,4 @@
-/* The output directory appears complete or not at all (architecture §4). Work happens in a hidden folder beside it,
+/* The output directory appears complete or not at all. Work happens in a hidden folder beside it,
  * ".<name>.glmslim-work", on the same file system, locked while a run owns it; commit syncs and renames.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_IO_OUTDIR_H
@@ -22,12 +22,15 @@ typedef struct gs_outdir {
 gs_status gs_outdir_check(const char *final_path, const char *model_dir, bool overwrite, gs_error *err) GS_CHECKED;
 /* Free bytes on the file system the output will be on; 0 = unknown. */
 uint64_t gs_outdir_free_bytes(const char *final_path);
-/* Create and lock the work folder. A leftover of a dead run is removed; one held by a living run is refused, naming its pid. */
-gs_status gs_outdir_begin(gs_outdir *o, const char *final_path, const char *model_dir, bool overwrite, gs_error *err) GS_CHECKED;
+/* Create and lock the work folder. A leftover of a dead run is removed; one held by a living run is refused,
+ * naming its pid. */
+gs_status gs_outdir_begin(gs_outdir *o, const char *final_path, const char *model_dir, bool overwrite,
+                          gs_error *err) GS_CHECKED;
 /* fsync, mode 0750, rename into place (an existing directory is exchanged by rename and the old one deleted after).
  * On failure the old directory is as it was and gs_outdir_abort() is still due. */
 gs_status gs_outdir_commit(gs_outdir *o, gs_error *err) GS_CHECKED;
-/* Remove the work folder and parents that begin made; after commit it only frees the paths. Fine on an all-zero struct. */
+/* Remove the work folder and parents that begin made; after commit it only frees the paths. Fine on an all-zero
+ * struct. */
 void gs_outdir_abort(gs_outdir *o);
 
 #endif

@@ -1,6 +1,7 @@
-/* Resolving and judging the output directory. Everything that can be refused is refused here, before any work: the model's own
- * directory and what is above or inside it, a directory in use, a mount point (it cannot be replaced by rename), a parent
- * without write permission. Places are compared by device and inode, so neither links nor bind mounts hide one.
+/* Resolving and judging the output directory. Everything that can be refused is refused here, before any work: the
+ * model's own directory and what is above or inside it, a directory in use, a mount point (it cannot be replaced
+ * by rename), a parent without write permission. Places are compared by device and inode, so neither links nor
+ * bind mounts hide one.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "io/outdir_path.h"
 
@@ -37,7 +38,8 @@ char *gs_path_existing(const char *path)
 
 static gs_status make_absolute(const char *path, char **out, gs_error *err)
 {
-    if (path[0] == '\0') return gs_fail(err, GS_ERR_USAGE, "the output directory is empty text: give --save_directory a path");
+    if (path[0] == '\0')
+        return gs_fail(err, GS_ERR_USAGE, "the output directory is empty text: give --save_directory a path");
     char *cwd = path[0] == '/' ? NULL : realpath(".", NULL);
     if (path[0] != '/' && cwd == NULL) return gs_io_fail(err, errno, "resolve", "the current directory");
     *out = cwd != NULL ? gs_path_join(cwd, path) : gs_strdup(path);
@@ -54,13 +56,15 @@ static gs_status add_missing(gs_str *full, const char *rest, gs_error *err)
         n = strcspn(rest, "/");
         if (n == 0 || (n == 1 && rest[0] == '.')) continue;
         if (n == 2 && rest[0] == '.' && rest[1] == '.')
-            return gs_fail(err, GS_ERR_USAGE, "the output directory leads through %s, which does not exist: write it without '..'",
+            return gs_fail(err, GS_ERR_USAGE,
+                           "the output directory leads through %s, which does not exist: write it without '..'",
                            full->data);
         if (full->data[full->len - 1] != '/') gs_str_addc(full, '/');
         gs_str_add(full, rest, n);
         /* A link to nothing is not "missing": creating what it points to would surprise. */
         if (lstat(full->data, &st) == 0 && S_ISLNK(st.st_mode))
-            return gs_fail(err, GS_ERR_USAGE, "%s is a link to something that does not exist: remove the link first", full->data);
+            return gs_fail(err, GS_ERR_USAGE, "%s is a link to something that does not exist: remove the link first",
+                           full->data);
     }
     return GS_OK;
 }
@@ -90,7 +94,10 @@ static gs_status resolve(const char *path, char **out, gs_error *err)
     return status;
 }
 
-static bool same_place(const struct stat *a, const struct stat *b) { return a->st_dev == b->st_dev && a->st_ino == b->st_ino; }
+static bool same_place(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
 
 /* Is `inner` (absolute, resolved; its end may be missing) the directory `outer` or inside it? */
 static bool is_within(const char *inner, const struct stat *outer)
@@ -118,11 +125,14 @@ static gs_status check_model(const char *final, const char *model_dir, gs_error 
     }
     gs_status status = GS_OK;
     if (is_within(final, &model))
-        status = gs_fail(err, GS_ERR_USAGE, "output directory %s is the model directory %s or inside it: choose another directory", final,
+        status = gs_fail(err, GS_ERR_USAGE,
+                         "output directory %s is the model directory %s or inside it: choose another directory", final,
                          real);
     else if (stat(final, &place) == 0 && is_within(real, &place))
-        status = gs_fail(err, GS_ERR_USAGE, "output directory %s contains the model directory %s, which would be lost: choose another "
-                         "directory", final, real);
+        status = gs_fail(err, GS_ERR_USAGE,
+                         "output directory %s contains the model directory %s, which would be lost: choose another "
+                         "directory",
+                         final, real);
     free(real);
     return status;
 }
@@ -131,7 +141,8 @@ static bool is_mount_point(const char *path)
 {
     struct statx info;
     return statx(AT_FDCWD, path, AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &info) == 0 &&
-           (info.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) != 0 && (info.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+           (info.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) != 0 &&
+           (info.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
 }
 
 /* The current directory and the home directory are never what "replace it" was meant for. */
@@ -143,8 +154,10 @@ static bool is_occupied(const char *final, const char **what)
     char *real_home = home != NULL && home[0] != '\0' ? realpath(home, NULL) : NULL;
     *what = NULL;
     if (stat(final, &place) == 0) {
-        if (cwd != NULL && is_within(cwd, &place)) *what = "the current directory or above it";
-        else if (real_home != NULL && is_within(real_home, &place)) *what = "the home directory or above it";
+        if (cwd != NULL && is_within(cwd, &place))
+            *what = "the current directory or above it";
+        else if (real_home != NULL && is_within(real_home, &place))
+            *what = "the home directory or above it";
     }
     free(cwd);
     free(real_home);
@@ -156,16 +169,20 @@ static gs_status check_existing(gs_outplace *p, bool overwrite, gs_error *err)
     bool empty;
     const char *what;
     if (!gs_path_is_dir(p->final))
-        return gs_fail(err, GS_ERR_USAGE, "output directory %s exists and is not a directory: choose another path", p->final);
+        return gs_fail(err, GS_ERR_USAGE, "output directory %s exists and is not a directory: choose another path",
+                       p->final);
     GS_TRY(gs_dir_is_empty(p->final, &empty, err));
     p->exists = true;
     p->replaces = !empty;
     if (!empty && !overwrite)
-        return gs_fail(err, GS_ERR_USAGE, "output directory %s is not empty: use --overwrite True or choose another directory", p->final);
+        return gs_fail(err, GS_ERR_USAGE,
+                       "output directory %s is not empty: use --overwrite True or choose another directory", p->final);
     if (is_occupied(p->final, &what))
-        return gs_fail(err, GS_ERR_USAGE, "output directory %s is %s and will not be replaced: choose another directory", p->final, what);
+        return gs_fail(err, GS_ERR_USAGE,
+                       "output directory %s is %s and will not be replaced: choose another directory", p->final, what);
     if (is_mount_point(p->final))
-        return gs_fail(err, GS_ERR_USAGE, "output directory %s is a mount point, which cannot be replaced: choose a directory inside it",
+        return gs_fail(err, GS_ERR_USAGE,
+                       "output directory %s is a mount point, which cannot be replaced: choose a directory inside it",
                        p->final);
     return GS_OK;
 }
@@ -177,8 +194,11 @@ static gs_status check_parent(const gs_outplace *p, gs_error *err)
     if (!gs_path_is_dir(there))
         status = gs_fail(err, GS_ERR_USAGE, "output directory %s: %s is not a directory", p->final, there);
     else if (faccessat(AT_FDCWD, there, W_OK | X_OK, AT_EACCESS) != 0)
-        status = gs_fail_errno(err, errno, "output directory %s: cannot write to %s, where it and its work folder are made (change its "
-                               "permissions or choose another directory)", p->final, there);
+        status =
+            gs_fail_errno(err, errno,
+                          "output directory %s: cannot write to %s, where it and its work folder are made (change its "
+                          "permissions or choose another directory)",
+                          p->final, there);
     gs_free(there);
     return status;
 }
@@ -186,7 +206,9 @@ static gs_status check_parent(const gs_outplace *p, gs_error *err)
 static gs_status set_names(gs_outplace *p, gs_error *err)
 {
     const char *name = strrchr(p->final, '/') + 1;
-    if (*name == '\0') return gs_fail(err, GS_ERR_USAGE, "the root directory cannot be the output directory: choose another directory");
+    if (*name == '\0')
+        return gs_fail(err, GS_ERR_USAGE,
+                       "the root directory cannot be the output directory: choose another directory");
     if (strlen(name) + strlen(WORK_SUFFIX) + 1 > NAME_MAX || strlen(p->final) > PATH_MAX - 512)
         return gs_fail(err, GS_ERR_USAGE, "the output directory's name is too long: choose a shorter one");
     p->parent = gs_strdup(p->final);

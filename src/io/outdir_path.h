@@ -13,7 +13,8 @@ typedef struct gs_outplace {
     bool replaces; /* and not empty */
 } gs_outplace;
 
-gs_status gs_outplace_find(gs_outplace *p, const char *path, const char *model_dir, bool overwrite, gs_error *err) GS_CHECKED;
+gs_status gs_outplace_find(gs_outplace *p, const char *path, const char *model_dir, bool overwrite,
+                           gs_error *err) GS_CHECKED;
 void gs_outplace_release(gs_outplace *p);
 /* What exists of an absolute path: itself or the nearest above it. Caller gs_free()s. */
 char *gs_path_existing(const char *path);

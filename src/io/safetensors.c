@@ -1,6 +1,6 @@
-/* A safetensors file: 8 bytes of header length, little-endian; the header; the data to the end of the file. Here are the
- * checks that need the file's size: the length before anything is allocated, and that the tensors cover the data without hole
- * or overlap. The header's text is checked in safetensors_parse.c.
+/* A safetensors file: 8 bytes of header length, little-endian; the header; the data to the end of the file. Here
+ * are the checks that need the file's size: the length before anything is allocated, and that the tensors cover
+ * the data without hole or overlap. The header's text is checked in safetensors_parse.c.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "io/safetensors.h"
 
@@ -14,16 +14,19 @@ static gs_status read_length(const gs_file *f, uint64_t *length, gs_error *err)
 {
     unsigned char raw[8];
     if (f->size < 8)
-        return gs_fail(err, GS_ERR_FILE, "%s has only %llu bytes: not a safetensors file, or its download was cut; fetch it again",
+        return gs_fail(err, GS_ERR_FILE,
+                       "%s has only %llu bytes: not a safetensors file, or its download was cut; fetch it again",
                        f->path, (unsigned long long)f->size);
     GS_TRY(gs_file_pread(f, 0, raw, sizeof raw, err));
     uint64_t n = 0;
     for (int i = 7; i >= 0; i--) n = n << 8 | raw[i];
     if (n > GS_MAX_HEADER)
-        return gs_fail(err, GS_ERR_FILE, "%s: header length %llu is above %u: not a safetensors file (a Git LFS pointer?)", f->path,
+        return gs_fail(err, GS_ERR_FILE,
+                       "%s: header length %llu is above %u: not a safetensors file (a Git LFS pointer?)", f->path,
                        (unsigned long long)n, GS_MAX_HEADER);
     if (n > f->size - 8)
-        return gs_fail(err, GS_ERR_FILE, "%s: the header needs %llu bytes but the file has only %llu: it was cut; fetch it again",
+        return gs_fail(err, GS_ERR_FILE,
+                       "%s: the header needs %llu bytes but the file has only %llu: it was cut; fetch it again",
                        f->path, (unsigned long long)(n + 8), (unsigned long long)f->size);
     *length = n;
     return GS_OK;
@@ -45,17 +48,21 @@ static gs_status check_cover(const gs_file *f, const gs_tensor *tensors, int64_t
     for (int64_t i = 0; i < n; i++) {
         const gs_tensor *t = &tensors[i];
         if (t->offset != end)
-            return gs_fail(err, GS_ERR_FILE, "%s: tensor '%s' begins at data byte %llu, but the one before it ends at %llu: %s; fetch "
-                           "the file again", f->path, gs_printable(t->name, strlen(t->name), shown, sizeof shown),
-                           (unsigned long long)t->offset, (unsigned long long)end, t->offset < end ? "they overlap" : "a hole");
+            return gs_fail(err, GS_ERR_FILE,
+                           "%s: tensor '%s' begins at data byte %llu, but the one before it ends at %llu: %s; fetch "
+                           "the file again",
+                           f->path, gs_printable(t->name, strlen(t->name), shown, sizeof shown),
+                           (unsigned long long)t->offset, (unsigned long long)end,
+                           t->offset < end ? "they overlap" : "a hole");
         end += t->bytes; /* at most 2^53 + 2^53: begin and end were both limited */
     }
     if (end > data_bytes)
-        return gs_fail(err, GS_ERR_FILE, "%s: its tensors need %llu bytes of data but %llu are there: the file was cut; fetch it again",
+        return gs_fail(err, GS_ERR_FILE,
+                       "%s: its tensors need %llu bytes of data but %llu are there: the file was cut; fetch it again",
                        f->path, (unsigned long long)end, (unsigned long long)data_bytes);
     if (end < data_bytes)
-        return gs_fail(err, GS_ERR_FILE, "%s: %llu bytes behind the last tensor belong to none; fetch the file again", f->path,
-                       (unsigned long long)(data_bytes - end));
+        return gs_fail(err, GS_ERR_FILE, "%s: %llu bytes behind the last tensor belong to none; fetch the file again",
+                       f->path, (unsigned long long)(data_bytes - end));
     return GS_OK;
 }
 

@@ -1,5 +1,6 @@
-/* Reading a safetensors file header (spec/03 §5): every check of §5.4, nothing trusted, no data read.
- * SPDX-License-Identifier: Apache-2.0 */
+/* Reading a safetensors file header: nothing trusted, no data read. Refused are: a length beyond the file or the cap,
+ * bad UTF-8, JSON that is not exactly the format's, names that occur twice, unknown types, sizes that overflow or
+ * disagree, holes and overlaps. SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_IO_SAFETENSORS_H
 #define GS_IO_SAFETENSORS_H
 

@@ -1,7 +1,7 @@
 /* A strict pull parser for one fixed grammar:
  *   { "name": {"dtype": "F32", "shape": [2,3], "data_offsets": [0,24]}, …, "__metadata__": {"key": "value", …} }
- * with spaces only behind it. No tree is built and nothing recurses, so nesting cannot go deeper than the grammar does, and an
- * unknown field is refused where it begins. Duplicate names are found by hash over decoded names.
+ * with spaces only behind it. No tree is built and nothing recurses, so nesting cannot go deeper than the grammar
+ * does, and an unknown field is refused where it begins. Duplicate names are found by hash over decoded names.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "io/safetensors_parse.h"
 
@@ -30,8 +30,8 @@ static gs_status fail(parser *p, const char *what)
 {
     if (p->where[0] == '\0')
         return gs_fail(p->err, GS_ERR_FILE, "%s: header, byte %zu: %s; fetch the file again", p->path, p->at + 8, what);
-    return gs_fail(p->err, GS_ERR_FILE, "%s: header, byte %zu, entry '%s': %s; fetch the file again", p->path, p->at + 8, p->where,
-                   what);
+    return gs_fail(p->err, GS_ERR_FILE, "%s: header, byte %zu, entry '%s': %s; fetch the file again", p->path,
+                   p->at + 8, p->where, what);
 }
 
 static char peek(parser *p)
@@ -122,7 +122,8 @@ static gs_status check_sizes(parser *p, gs_tensor *t, const uint64_t offsets[2])
 {
     int64_t elements = 1, bytes;
     for (int i = 0; i < t->rank; i++)
-        if (__builtin_mul_overflow(elements, t->shape[i], &elements)) return fail(p, "the product of the shape overflows");
+        if (__builtin_mul_overflow(elements, t->shape[i], &elements))
+            return fail(p, "the product of the shape overflows");
     if (__builtin_mul_overflow(elements, (int64_t)gs_dtype_bytes(t->dtype), &bytes))
         return fail(p, "the product of the shape overflows");
     if (offsets[1] < offsets[0]) return fail(p, "data_offsets run backwards");
@@ -130,9 +131,10 @@ static gs_status check_sizes(parser *p, gs_tensor *t, const uint64_t offsets[2])
     t->bytes = (uint64_t)bytes;
     t->offset = offsets[0];
     if (offsets[1] - offsets[0] == t->bytes) return GS_OK;
-    return gs_fail(p->err, GS_ERR_FILE,
-                   "%s: tensor '%s': data_offsets give it %llu bytes, but its type and shape need %llu; fetch the file again",
-                   p->path, p->where, (unsigned long long)(offsets[1] - offsets[0]), (unsigned long long)t->bytes);
+    return gs_fail(
+        p->err, GS_ERR_FILE,
+        "%s: tensor '%s': data_offsets give it %llu bytes, but its type and shape need %llu; fetch the file again",
+        p->path, p->where, (unsigned long long)(offsets[1] - offsets[0]), (unsigned long long)t->bytes);
 }
 
 static gs_status read_dtype(parser *p, gs_tensor *t)
@@ -140,9 +142,10 @@ static gs_status read_dtype(parser *p, gs_tensor *t)
     GS_TRY(read_string(p, "dtype must be a string"));
     if (gs_dtype_find(p->string.data, p->string.len, &t->dtype)) return GS_OK;
     char shown[32];
-    return gs_fail(p->err, GS_ERR_FILE, "%s: tensor '%s': unknown element type '%s'; known are U64 I64 F64 F32 U32 I32 BF16 F16 U16 I16 "
-                   "F8_E4M3 F8_E5M2 I8 U8 BOOL", p->path, p->where,
-                   gs_printable(p->string.data, p->string.len, shown, sizeof shown));
+    return gs_fail(p->err, GS_ERR_FILE,
+                   "%s: tensor '%s': unknown element type '%s'; known are U64 I64 F64 F32 U32 I32 BF16 F16 U16 I16 "
+                   "F8_E4M3 F8_E5M2 I8 U8 BOOL",
+                   p->path, p->where, gs_printable(p->string.data, p->string.len, shown, sizeof shown));
 }
 
 static gs_status read_tensor(parser *p, gs_tensor *t)
@@ -174,7 +177,8 @@ static gs_status read_metadata_entries(parser *p, gs_arena *arena, gs_name_map *
 {
     for (bool more = true; more;) {
         GS_TRY(read_string(p, "__metadata__ must map strings to strings"));
-        if (!gs_name_map_add(keys, gs_arena_strdup(arena, p->string.data), 0)) return fail(p, "a key of __metadata__ is there twice");
+        if (!gs_name_map_add(keys, gs_arena_strdup(arena, p->string.data), 0))
+            return fail(p, "a key of __metadata__ is there twice");
         GS_TRY(expect(p, ':', "':' is needed here"));
         GS_TRY(read_string(p, "__metadata__ must map strings to strings"));
         GS_TRY(read_next(p, '}', &more));

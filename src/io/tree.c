@@ -35,9 +35,12 @@ static gs_status remove_entry(int parent, const char *path, const char *name, de
         const int opened = fchmodat(parent, name, 0700, 0); /* a directory without write permission cannot be emptied */
         (void)opened;                                       /* without it, the next call says what is wrong */
         const int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0) status = gs_io_fail(err, errno, "open", full);
-        else status = empty_at(fd, full, device, NULL, depth + 1, err);
-        if (status == GS_OK && unlinkat(parent, name, AT_REMOVEDIR) != 0) status = gs_io_fail(err, errno, "remove", full);
+        if (fd < 0)
+            status = gs_io_fail(err, errno, "open", full);
+        else
+            status = empty_at(fd, full, device, NULL, depth + 1, err);
+        if (status == GS_OK && unlinkat(parent, name, AT_REMOVEDIR) != 0)
+            status = gs_io_fail(err, errno, "remove", full);
     }
     gs_free(full);
     return status;
@@ -97,9 +100,12 @@ static gs_status sync_tree(const char *path, int depth, gs_error *err)
         struct stat st;
         if (is_dot(e->d_name)) continue;
         char *full = gs_path_join(path, e->d_name);
-        if (lstat(full, &st) != 0) status = gs_io_fail(err, errno, "examine", full);
-        else if (S_ISREG(st.st_mode)) status = sync_path(full, 0, err);
-        else if (S_ISDIR(st.st_mode) && depth < MAX_DEPTH) status = sync_tree(full, depth + 1, err);
+        if (lstat(full, &st) != 0)
+            status = gs_io_fail(err, errno, "examine", full);
+        else if (S_ISREG(st.st_mode))
+            status = sync_path(full, 0, err);
+        else if (S_ISDIR(st.st_mode) && depth < MAX_DEPTH)
+            status = sync_tree(full, depth + 1, err);
         gs_free(full);
     }
     closedir(dir);
@@ -131,7 +137,8 @@ gs_status gs_dir_make_all(const char *path, char **made, gs_error *err)
         *at = '\0';
         if (mkdir(partial, 0750) == 0) {
             if (made != NULL && *made == NULL) *made = gs_strdup(partial);
-        } else if (errno != EEXIST && !gs_path_is_dir(partial)) { /* EACCES, EROFS: the directory may be there all the same */
+        } else if (errno != EEXIST &&
+                   !gs_path_is_dir(partial)) { /* EACCES, EROFS: the directory may be there all the same */
             status = gs_io_fail(err, errno, "create the directory", partial);
         } else if (!gs_path_is_dir(partial)) {
             status = gs_fail(err, GS_ERR_IO, "%s is in the way: it is not a directory", partial);

@@ -1,5 +1,5 @@
-/* Writing planned files. Space is reserved before the first byte, so that a full disk is known in seconds and not after hours;
- * how much of each tensor has arrived is counted, so that a finished file has no unwritten part.
+/* Writing planned files. Space is reserved before the first byte, so that a full disk is known in seconds and not
+ * after hours; how much of each tensor has arrived is counted, so that a finished file has no unwritten part.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "io/writer.h"
 
@@ -29,11 +29,14 @@ static gs_status check_space(const char *dir, const gs_layout *l, gs_error *err)
     const uint64_t blocks = geteuid() == 0 ? fs.f_bfree : fs.f_bavail;
     const uint64_t room = blocks * (uint64_t)fs.f_frsize;
     if (needed <= room) return GS_OK;
-    return gs_fail(err, GS_ERR_IO, "%s: the output needs %.3f GB but the disk has only %.3f GB free: free space there or choose "
-                   "another directory", dir, (double)needed / 1e9, (double)room / 1e9);
+    return gs_fail(err, GS_ERR_IO,
+                   "%s: the output needs %.3f GB but the disk has only %.3f GB free: free space there or choose "
+                   "another directory",
+                   dir, (double)needed / 1e9, (double)room / 1e9);
 }
 
-/* The plain system call, not posix_fallocate: glibc emulates that by touching every block where the file system cannot reserve. */
+/* The plain system call, not posix_fallocate: glibc emulates that by touching every block where the file system
+ * cannot reserve. */
 static gs_status reserve(int fd, uint64_t bytes, const char *path, gs_error *err)
 {
     int code;
@@ -90,7 +93,8 @@ gs_status gs_writer_put(gs_writer *w, int64_t index, uint64_t offset, const void
     if (offset > t->bytes || n > t->bytes - offset)
         return gs_fail(err, GS_ERR_FILE, "output tensor '%s' has %llu bytes; %zu at byte %llu do not fit", t->name,
                        (unsigned long long)t->bytes, n, (unsigned long long)offset);
-    if (w->fds[t->file] < 0) return gs_fail(err, GS_ERR_FILE, "output tensor '%s': its file is finished already", t->name);
+    if (w->fds[t->file] < 0)
+        return gs_fail(err, GS_ERR_FILE, "output tensor '%s': its file is finished already", t->name);
     if (gs_pwrite_all(w->fds[t->file], t->offset + offset, src, n, w->paths[t->file], err) != GS_OK)
         return gs_wrap(err, "output tensor '%s'", t->name);
     atomic_fetch_add_explicit(&w->written[index], n, memory_order_relaxed);
@@ -114,9 +118,12 @@ gs_status gs_writer_finish(gs_writer *w, gs_error *err)
     for (int64_t i = 0; i < l->count; i++) {
         const uint64_t written = atomic_load_explicit(&w->written[i], memory_order_relaxed);
         if (written == l->tensors[i].bytes) continue;
-        return gs_fail(err, GS_ERR_FILE, "output tensor '%s' %s: %llu bytes written, %llu planned; this is a defect of the program, please "
-                       "report it", l->tensors[i].name, written < l->tensors[i].bytes ? "is incomplete" : "was written more than once",
-                       (unsigned long long)written, (unsigned long long)l->tensors[i].bytes);
+        return gs_fail(
+            err, GS_ERR_FILE,
+            "output tensor '%s' %s: %llu bytes written, %llu planned; this is a defect of the program, please "
+            "report it",
+            l->tensors[i].name, written < l->tensors[i].bytes ? "is incomplete" : "was written more than once",
+            (unsigned long long)written, (unsigned long long)l->tensors[i].bytes);
     }
     for (int i = 0; i < l->n_files; i++) GS_TRY(finish_file(w, i, err));
     return GS_OK;

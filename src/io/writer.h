@@ -1,6 +1,7 @@
-/* Planned safetensors output: all names, types, shapes and places are fixed before the first byte, headers are written first,
- * data goes to planned offsets with pwrite in any order and from any thread. Layout and sharding are those of spec/03
- * §1.2, §1.3, §5.2. SPDX-License-Identifier: Apache-2.0 */
+/* Planned safetensors output: all names, types, shapes and places are fixed before the first byte, headers are written
+ * first, data goes to planned offsets with pwrite in any order and from any thread. The bytes are those of the safetensors
+ * library for Python: sorted by type, then name; compact header without __metadata__, padded to 8; no gaps. A shard is
+ * closed before the tensor with which it would reach the limit. SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_IO_WRITER_H
 #define GS_IO_WRITER_H
 
@@ -41,7 +42,8 @@ typedef struct gs_writer gs_writer;
  * tells), writes headers. Checks free space first. */
 gs_status gs_writer_open(gs_writer **out, const char *dir, const gs_layout *layout, gs_error *err) GS_CHECKED;
 /* Write n bytes at byte `offset` of tensor `index`. Thread-safe for different ranges. */
-gs_status gs_writer_put(gs_writer *w, int64_t index, uint64_t offset, const void *src, size_t n, gs_error *err) GS_CHECKED;
+gs_status gs_writer_put(gs_writer *w, int64_t index, uint64_t offset, const void *src, size_t n,
+                        gs_error *err) GS_CHECKED;
 /* Every tensor must have been written completely (byte counts are kept); fsync; mode 0400; frees nothing. */
 gs_status gs_writer_finish(gs_writer *w, gs_error *err) GS_CHECKED;
 void gs_writer_free(gs_writer *w); /* closes; a writer that was not finished leaves its files to the outdir's abort */

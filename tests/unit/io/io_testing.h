@@ -21,20 +21,21 @@
 static gs_error test_err;
 
 /* The call succeeds; otherwise its message is shown. */
-#define OK(call)                                                                                                               \
-    do {                                                                                                                       \
-        test_err.text[0] = '\0';                                                                                               \
-        const gs_status status_ = (call);                                                                                      \
-        if (status_ != GS_OK) fail_msg("%s: status %d: %s", #call, (int)status_, test_err.text);                               \
+#define OK(call)                                                                                                       \
+    do {                                                                                                               \
+        test_err.text[0] = '\0';                                                                                       \
+        const gs_status status_ = (call);                                                                              \
+        if (status_ != GS_OK) fail_msg("%s: status %d: %s", #call, (int)status_, test_err.text);                       \
     } while (0)
 
 /* The call fails with this status and a message that holds this text. */
-#define FAILS(call, wanted, part)                                                                                              \
-    do {                                                                                                                       \
-        test_err.text[0] = '\0';                                                                                               \
-        const gs_status status_ = (call);                                                                                      \
-        if (status_ != (wanted)) fail_msg("%s: status %d, not %d: %s", #call, (int)status_, (int)(wanted), test_err.text);     \
-        if (strstr(test_err.text, (part)) == NULL) fail_msg("'%s' is not in: %s", (part), test_err.text);                      \
+#define FAILS(call, wanted, part)                                                                                      \
+    do {                                                                                                               \
+        test_err.text[0] = '\0';                                                                                       \
+        const gs_status status_ = (call);                                                                              \
+        if (status_ != (wanted))                                                                                       \
+            fail_msg("%s: status %d, not %d: %s", #call, (int)status_, (int)(wanted), test_err.text);                  \
+        if (strstr(test_err.text, (part)) == NULL) fail_msg("'%s' is not in: %s", (part), test_err.text);              \
     } while (0)
 
 /* A fresh directory, removed by remove_scratch. */
@@ -74,7 +75,8 @@ static inline char *read_bytes(const char *path, size_t *n)
 }
 
 /* Length, header text and data as a file. */
-static inline void write_safetensors(const char *path, const char *header, size_t header_bytes, const void *data, size_t data_bytes)
+static inline void write_safetensors(const char *path, const char *header, size_t header_bytes, const void *data,
+                                     size_t data_bytes)
 {
     FILE *f = fopen(path, "wb");
     assert_non_null(f);

@@ -28,8 +28,8 @@ static void make_shard(const char *name, const char *const *tensors)
     char header[2000], *path = gs_path_join(dir, name);
     size_t at = (size_t)sprintf(header, "{"), bytes = 0;
     for (; *tensors != NULL; tensors++, bytes += 4)
-        at += (size_t)sprintf(header + at, "%s\"%s\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[%zu,%zu]}", bytes > 0 ? "," : "",
-                              *tensors, bytes, bytes + 4);
+        at += (size_t)sprintf(header + at, "%s\"%s\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[%zu,%zu]}",
+                              bytes > 0 ? "," : "", *tensors, bytes, bytes + 4);
     at += (size_t)sprintf(header + at, "}");
     char data[400];
     for (size_t i = 0; i < sizeof data; i++) data[i] = (char)i;
@@ -45,7 +45,7 @@ static void make_text(const char *name, const char *text)
 }
 
 #define SHARD(name, ...) make_shard(name, (const char *const[]){__VA_ARGS__, NULL})
-#define INDEX "model.safetensors.index.json"
+#define INDEX            "model.safetensors.index.json"
 
 static void opens(int n_files, int64_t count)
 {
@@ -82,8 +82,10 @@ static void test_sharded(void **state)
     SHARD("m-2.safetensors", "c");
     SHARD("m-1.safetensors", "a", "b");
     SHARD("stray.safetensors", "a");
-    make_text(INDEX, "{\"metadata\": {\"total_size\": 12}, \"weight_map\": {\"c\": \"m-2.safetensors\", \"a\": \"m-1.safetensors\", "
-                     "\"b\": \"m-1.safetensors\"}}");
+    make_text(
+        INDEX,
+        "{\"metadata\": {\"total_size\": 12}, \"weight_map\": {\"c\": \"m-2.safetensors\", \"a\": \"m-1.safetensors\", "
+        "\"b\": \"m-1.safetensors\"}}");
     opens(2, 3);
     gs_checkpoint ck;
     OK(gs_checkpoint_open(&ck, dir, &test_err));
@@ -166,16 +168,28 @@ static void test_index_refuses(void **state)
     refuses_index("{\"weight_map\": {}}", "weight_map");
     refuses_index("{\"weight_map\": {\"a\": 1}}", "must be a file name");
     refuses_index("{\"weight_map\": {\"a\": \"m.safetensors\", \"a\": \"m.safetensors\"}}", "duplicate");
-    static const char *const bad[] = {"../m.safetensors", "/m.safetensors", "x/m.safetensors", "..",     ".",    "",
-                                      "m.bin",            ".m.safetensors", "m.safetensors/",  ".safetensors", "m\\\\m.safetensors",
-                                      "m.safetensors\\u0000", "m\\n.safetensors"};
+    static const char *const bad[] = {"../m.safetensors",
+                                      "/m.safetensors",
+                                      "x/m.safetensors",
+                                      "..",
+                                      ".",
+                                      "",
+                                      "m.bin",
+                                      ".m.safetensors",
+                                      "m.safetensors/",
+                                      ".safetensors",
+                                      "m\\\\m.safetensors",
+                                      "m.safetensors\\u0000",
+                                      "m\\n.safetensors"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char text[200];
         snprintf(text, sizeof text, "{\"weight_map\": {\"a\": \"%s\"}}", bad[i]);
         refuses_index(text, "only names of .safetensors files in the same directory");
     }
-    refuses_index("{\"weight_map\": {\"a\": \"gone.safetensors\", \"b\": \"m.safetensors\"}}", "gone.safetensors is missing");
-    refuses_index("{\"weight_map\": {\"a\": \"m.safetensors\"}}", "tensor 'b' lies in m.safetensors, but the index does not name it");
+    refuses_index("{\"weight_map\": {\"a\": \"gone.safetensors\", \"b\": \"m.safetensors\"}}",
+                  "gone.safetensors is missing");
+    refuses_index("{\"weight_map\": {\"a\": \"m.safetensors\"}}",
+                  "tensor 'b' lies in m.safetensors, but the index does not name it");
     refuses_index("{\"weight_map\": {\"a\": \"m.safetensors\", \"b\": \"m.safetensors\", \"c\": \"m.safetensors\"}}",
                   "tensor 'c' should be in m.safetensors but is not there");
 }
@@ -185,14 +199,17 @@ static void test_shards_disagree(void **state)
     (void)state;
     SHARD("m-1.safetensors", "a", "b");
     SHARD("m-2.safetensors", "c");
-    refuses_index("{\"weight_map\": {\"a\": \"m-1.safetensors\", \"b\": \"m-2.safetensors\", \"c\": \"m-2.safetensors\"}}",
-                  "tensor 'b' lies in m-1.safetensors, but the index says it is in m-2.safetensors");
+    refuses_index(
+        "{\"weight_map\": {\"a\": \"m-1.safetensors\", \"b\": \"m-2.safetensors\", \"c\": \"m-2.safetensors\"}}",
+        "tensor 'b' lies in m-1.safetensors, but the index says it is in m-2.safetensors");
     SHARD("m-2.safetensors", "c", "a");
-    refuses_index("{\"weight_map\": {\"a\": \"m-1.safetensors\", \"b\": \"m-1.safetensors\", \"c\": \"m-2.safetensors\"}}",
-                  "tensor 'a' is in two files");
+    refuses_index(
+        "{\"weight_map\": {\"a\": \"m-1.safetensors\", \"b\": \"m-1.safetensors\", \"c\": \"m-2.safetensors\"}}",
+        "tensor 'a' is in two files");
     make_text("m-2.safetensors", "short");
-    refuses_index("{\"weight_map\": {\"a\": \"m-1.safetensors\", \"b\": \"m-1.safetensors\", \"c\": \"m-2.safetensors\"}}",
-                  "m-2.safetensors has only 5 bytes");
+    refuses_index(
+        "{\"weight_map\": {\"a\": \"m-1.safetensors\", \"b\": \"m-1.safetensors\", \"c\": \"m-2.safetensors\"}}",
+        "m-2.safetensors has only 5 bytes");
 }
 
 static void test_total_size(void **state)
@@ -270,7 +287,8 @@ static void test_expect(void **state)
     assert_ptr_equal(t, gs_checkpoint_find(&ck, "b"));
     OK(gs_checkpoint_expect(&ck, "f", 5000, -1, &t, &test_err));
     FAILS(gs_checkpoint_expect(&ck, "nowhere", 2, 1, &t, &test_err), GS_ERR_FILE, "'nowhere' is missing");
-    FAILS(gs_checkpoint_expect(&ck, "b", 1, 2, &t, &test_err), GS_ERR_FILE, "shape [2, 1], but config.json asks for [1, 2]");
+    FAILS(gs_checkpoint_expect(&ck, "b", 1, 2, &t, &test_err), GS_ERR_FILE,
+          "shape [2, 1], but config.json asks for [1, 2]");
     FAILS(gs_checkpoint_expect(&ck, "b", 2, -1, &t, &test_err), GS_ERR_FILE, "asks for [2]");
     FAILS(gs_checkpoint_expect(&ck, "f", 5000, 1, &t, &test_err), GS_ERR_FILE, "shape [5000]");
     FAILS(gs_checkpoint_expect(&ck, "i", 3, -1, &t, &test_err), GS_ERR_FILE, "is I8");
@@ -295,9 +313,9 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(test_single),        CASE(test_sharded),         CASE(test_own_output), CASE(test_choice_refuses), CASE(test_three_indexes),
-        CASE(test_index_refuses), CASE(test_shards_disagree), CASE(test_total_size), CASE(test_cut_during_run), CASE(test_floats),
-        CASE(test_expect),        CASE(test_real),
+        CASE(test_single),         CASE(test_sharded),       CASE(test_own_output),      CASE(test_choice_refuses),
+        CASE(test_three_indexes),  CASE(test_index_refuses), CASE(test_shards_disagree), CASE(test_total_size),
+        CASE(test_cut_during_run), CASE(test_floats),        CASE(test_expect),          CASE(test_real),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,8 +81,9 @@ static void test_parse_huge_nesting(void **state)
 static void test_parse_wide_integers(void **state)
 {
     (void)state;
-    json_t *v = parse("{\"a\": 1000000000000000019884624838656, \"b\": 9223372036854775807, \"c\": -9223372036854775808, "
-                      "\"d\": 9223372036854775808, \"e\": -9223372036854775809, \"f\": 3, \"123456789012345678901234567890\": 1}");
+    json_t *v = parse(
+        "{\"a\": 1000000000000000019884624838656, \"b\": 9223372036854775807, \"c\": -9223372036854775808, "
+        "\"d\": 9223372036854775808, \"e\": -9223372036854775809, \"f\": 3, \"123456789012345678901234567890\": 1}");
     assert_non_null(v);
     assert_true(json_real_value(json_object_get(v, "a")) == 1e30);
     assert_true(json_integer_value(json_object_get(v, "b")) == INT64_MAX);
@@ -128,16 +129,18 @@ static void test_write(void **state)
     gs_json_out *j = gs_json_out_create(2);
     put_sample(j);
     char *text = gs_json_out_finish(j, &n);
-    assert_string_equal(text, "{\n  \"a\": [\n    -9223372036854775808,\n    1e+16,\n    null,\n    0.1,\n    [],\n    {}\n  ],\n"
-                              "  \"b\\\"\": {\n    \"t\": true,\n    \"n\": null,\n    \"s\": "
-                              "\"\\u0001\\u001f \\u007f/\\\\\\b\\f\\n\\r\\t\\u00e9\\u4f60\\ud83d\\ude00\"\n  }\n}");
+    assert_string_equal(
+        text, "{\n  \"a\": [\n    -9223372036854775808,\n    1e+16,\n    null,\n    0.1,\n    [],\n    {}\n  ],\n"
+              "  \"b\\\"\": {\n    \"t\": true,\n    \"n\": null,\n    \"s\": "
+              "\"\\u0001\\u001f \\u007f/\\\\\\b\\f\\n\\r\\t\\u00e9\\u4f60\\ud83d\\ude00\"\n  }\n}");
     assert_int_equal(n, strlen(text));
     gs_free(text);
     j = gs_json_out_create(-1);
     put_sample(j);
     text = gs_json_out_finish(j, &n);
-    assert_string_equal(text, "{\"a\":[-9223372036854775808,1e+16,null,0.1,[],{}],\"b\\\"\":{\"t\":true,\"n\":null,\"s\":"
-                              "\"\\u0001\\u001f \\u007f/\\\\\\b\\f\\n\\r\\t\\u00e9\\u4f60\\ud83d\\ude00\"}}");
+    assert_string_equal(text,
+                        "{\"a\":[-9223372036854775808,1e+16,null,0.1,[],{}],\"b\\\"\":{\"t\":true,\"n\":null,\"s\":"
+                        "\"\\u0001\\u001f \\u007f/\\\\\\b\\f\\n\\r\\t\\u00e9\\u4f60\\ud83d\\ude00\"}}");
     gs_free(text);
     j = gs_json_out_create(0);
     gs_json_out_begin(j, '[');
@@ -249,18 +252,23 @@ static void test_rewrite(void **state)
     const gs_json_set sets[] = {{"b", "\"new\""}, {"z", "null"}};
     rewrites("{}", 4, NULL, 0, "{}");
     rewrites(" { } ", 2, sets, 2, "{\n  \"b\": \"new\",\n  \"z\": null\n}");
-    rewrites("{\"a\":{\"b\":1},\"b\":[{\"q\":[1,{}]}, 2],\"c\":3}", -1, sets, 2, "{\"a\":{\"b\":1},\"b\":\"new\",\"c\":3,\"z\":null}");
+    rewrites("{\"a\":{\"b\":1},\"b\":[{\"q\":[1,{}]}, 2],\"c\":3}", -1, sets, 2,
+             "{\"a\":{\"b\":1},\"b\":\"new\",\"c\":3,\"z\":null}");
     rewrites("{\"\\u0062\": 1, \"z\": {}}", -1, sets, 2, "{\"b\":\"new\",\"z\":null}");
-    rewrites("{\"i\":123456789012345678901234567890123, \"n\":-0, \"f\":1e5, \"g\":1.0E-5, \"h\":-0.0, \"k\":1.10, \"t\":true, "
-             "\"u\":false, \"l\":null}", -1, NULL, 0,
-             "{\"i\":123456789012345678901234567890123,\"n\":0,\"f\":100000.0,\"g\":1e-05,\"h\":-0.0,\"k\":1.1,\"t\":true,\"u\":false,"
+    rewrites("{\"i\":123456789012345678901234567890123, \"n\":-0, \"f\":1e5, \"g\":1.0E-5, \"h\":-0.0, \"k\":1.10, "
+             "\"t\":true, "
+             "\"u\":false, \"l\":null}",
+             -1, NULL, 0,
+             "{\"i\":123456789012345678901234567890123,\"n\":0,\"f\":100000.0,\"g\":1e-05,\"h\":-0.0,\"k\":1.1,\"t\":"
+             "true,\"u\":false,"
              "\"l\":null}");
     rewrites("{\"s\":\"\xe4\xbd\xa0 \\/ \\u00E9 \\ud83d\\ude00 \\u0000\"}", -1, NULL, 0,
              "{\"s\":\"\\u4f60 / \\u00e9 \\ud83d\\ude00 \\u0000\"}");
     char *out;
     size_t n;
     FAILS(gs_json_rewrite("[1]", 3, "in.json", 4, NULL, 0, &out, &n, &test_err), GS_ERR_FILE, "object");
-    FAILS(gs_json_rewrite("{\"a\":1,\"a\":1}", 13, "in.json", 4, NULL, 0, &out, &n, &test_err), GS_ERR_FILE, "duplicate");
+    FAILS(gs_json_rewrite("{\"a\":1,\"a\":1}", 13, "in.json", 4, NULL, 0, &out, &n, &test_err), GS_ERR_FILE,
+          "duplicate");
     assert_null(out);
 }
 
@@ -286,11 +294,15 @@ static void test_rewrite_config(void **state)
         {"torch_dtype", "\"bfloat16\""},
         {"quantize", "\"w8a8\""},
         {"quantization_config",
-         "{\n        \"group_size\": 0,\n        \"kv_quant_type\": null,\n        \"fa_quant_type\": null,\n        \"w_bit\": 8,\n"
-         "        \"a_bit\": 8,\n        \"dev_type\": \"cpu\",\n        \"fraction\": 0.01,\n        \"act_method\": 1,\n"
+         "{\n        \"group_size\": 0,\n        \"kv_quant_type\": null,\n        \"fa_quant_type\": null,\n        "
+         "\"w_bit\": 8,\n"
+         "        \"a_bit\": 8,\n        \"dev_type\": \"cpu\",\n        \"fraction\": 0.01,\n        \"act_method\": "
+         "1,\n"
          "        \"co_sparse\": false,\n        \"anti_method\": \"\",\n        \"disable_level\": \"L0\",\n"
-         "        \"do_smooth\": false,\n        \"use_sigma\": false,\n        \"sigma_factor\": 3.0,\n        \"is_lowbit\": false,\n"
-         "        \"mm_tensor\": false,\n        \"w_sym\": true,\n        \"open_outlier\": true,\n        \"is_dynamic\": false\n    }"},
+         "        \"do_smooth\": false,\n        \"use_sigma\": false,\n        \"sigma_factor\": 3.0,\n        "
+         "\"is_lowbit\": false,\n"
+         "        \"mm_tensor\": false,\n        \"w_sym\": true,\n        \"open_outlier\": true,\n        "
+         "\"is_dynamic\": false\n    }"},
     };
     compare_config(sets, 1, GS_SOURCE_DIR "/tests/golden/cases/w8a8-act1/config.json");
     compare_config(sets, 3, GS_SOURCE_DIR "/tests/golden/cases/w8a8-act1-mindie/config.json");
@@ -299,10 +311,17 @@ static void test_rewrite_config(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse),         cmocka_unit_test(test_parse_refuses), cmocka_unit_test(test_parse_huge_nesting),
-        cmocka_unit_test(test_parse_wide_integers), cmocka_unit_test(test_write),   cmocka_unit_test(test_write_deep),
-        cmocka_unit_test(test_repr),          cmocka_unit_test(test_repr_float),    cmocka_unit_test(test_token_double),
-        cmocka_unit_test(test_rewrite),       cmocka_unit_test(test_rewrite_config),
+        cmocka_unit_test(test_parse),
+        cmocka_unit_test(test_parse_refuses),
+        cmocka_unit_test(test_parse_huge_nesting),
+        cmocka_unit_test(test_parse_wide_integers),
+        cmocka_unit_test(test_write),
+        cmocka_unit_test(test_write_deep),
+        cmocka_unit_test(test_repr),
+        cmocka_unit_test(test_repr_float),
+        cmocka_unit_test(test_token_double),
+        cmocka_unit_test(test_rewrite),
+        cmocka_unit_test(test_rewrite_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,8 +61,10 @@ static void test_reads(void **state)
 {
     (void)state;
     gs_tensor_table t;
-    const char *header = "{\"__metadata__\":{\"format\":\"pt\",\"a\\u0062\":\"\"}, \"b\":{\"shape\":[2,3],\"data_offsets\":[8,20],"
-                         "\"dtype\":\"BF16\"},\n\t\"a\\u00e9\\/\\ud83d\\ude00\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[0,8]}}  ";
+    const char *header =
+        "{\"__metadata__\":{\"format\":\"pt\",\"a\\u0062\":\"\"}, \"b\":{\"shape\":[2,3],\"data_offsets\":[8,20],"
+        "\"dtype\":\"BF16\"},\n\t\"a\\u00e9\\/"
+        "\\ud83d\\ude00\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[0,8]}}  ";
     make(header, 20);
     OK(read_table(&t));
     assert_int_equal(t.count, 2);
@@ -92,10 +94,14 @@ static void test_boundaries(void **state)
     accepts("{\"\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, 1);
     accepts("{\"a\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1],\"data_offsets\":[0,1]}}", 1, 1);
     /* empty tensors share boundaries, in any order */
-    accepts("{\"e2\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[4,4]},\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},"
-            "\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[4,6]},\"e1\":{\"dtype\":\"F32\",\"shape\":[3,0],\"data_offsets\":[0,0]},"
-            "\"e3\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[6,6]},\"e4\":{\"dtype\":\"F32\",\"shape\":[1099511627776,0],"
-            "\"data_offsets\":[6,6]}}", 6, 6);
+    accepts("{\"e2\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[4,4]},\"a\":{\"dtype\":\"U8\",\"shape\":[4],"
+            "\"data_offsets\":[0,4]},"
+            "\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[4,6]},\"e1\":{\"dtype\":\"F32\",\"shape\":[3,0],"
+            "\"data_offsets\":[0,0]},"
+            "\"e3\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[6,6]},\"e4\":{\"dtype\":\"F32\",\"shape\":["
+            "1099511627776,0],"
+            "\"data_offsets\":[6,6]}}",
+            6, 6);
     char header[700];
     snprintf(header, sizeof header, "{\"%0512d\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 0);
     accepts(header, 1, 1);
@@ -103,7 +109,7 @@ static void test_boundaries(void **state)
     refuses(header, 1, "512 bytes");
 }
 
-#define T(rest) "{\"a\":" rest "}"
+#define T(rest)                  "{\"a\":" rest "}"
 #define D(dtype, shape, offsets) "{\"dtype\":" dtype ",\"shape\":" shape ",\"data_offsets\":" offsets "}"
 
 static void test_syntax(void **state)
@@ -136,7 +142,8 @@ static void test_syntax(void **state)
     refuses("{\"a\":null}", 0, "must be an object");
     refuses("{\"a\":{}}", 0, "missing");
     refuses("{\"a\":{\"dtype\":\"U8\",\"shape\":[1]}}", 1, "missing");
-    refuses("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1],\"x\":[[[[[[[[[[1]]]]]]]]]]}}", 1, "a field other");
+    refuses("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1],\"x\":[[[[[[[[[[1]]]]]]]]]]}}", 1,
+            "a field other");
     refuses("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1],\"dtype\":\"U8\"}}", 1, "twice");
     refuses("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1],\"sh\\u0061pe\":[1]}}", 1, "twice");
 }
@@ -257,8 +264,8 @@ static void test_too_many(void **state)
     size_t at = 0;
     header[at++] = '{';
     for (int64_t i = 0; i < n; i++)
-        at += (size_t)sprintf(header + at, "%s\"%lld\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}", i > 0 ? "," : "",
-                              (long long)i);
+        at += (size_t)sprintf(header + at, "%s\"%lld\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}",
+                              i > 0 ? "," : "", (long long)i);
     header[at++] = '}';
     write_safetensors(path, header, at, "", 0);
     FAILS(read_table(&t), GS_ERR_FILE, "more than 1000000 tensors");
@@ -288,8 +295,9 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(test_reads),     CASE(test_boundaries), CASE(test_syntax), CASE(test_nul_byte), CASE(test_values), CASE(test_duplicates),
-        CASE(test_metadata),  CASE(test_cover),      CASE(test_lengths), CASE(test_too_many), CASE(test_real_file),
+        CASE(test_reads),   CASE(test_boundaries), CASE(test_syntax),    CASE(test_nul_byte),
+        CASE(test_values),  CASE(test_duplicates), CASE(test_metadata),  CASE(test_cover),
+        CASE(test_lengths), CASE(test_too_many),   CASE(test_real_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
-/* Damaged headers by the ten thousand: valid ones with flipped bits, cut, spliced, with pieces repeated and tokens exchanged,
- * from a fixed seed. Nothing may crash (sanitizers watch), and whatever is still accepted must describe the file.
+/* Damaged headers by the ten thousand: valid ones with flipped bits, cut, spliced, with pieces repeated and tokens
+ * exchanged, from a fixed seed. Nothing may crash (sanitizers watch), and whatever is still accepted must describe
+ * the file.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "io_testing.h"
 
@@ -21,12 +22,33 @@ static uint64_t draw(uint64_t below)
 static const char *const sources[] = {
     "{\"__metadata__\":{\"format\":\"pt\"},\"a.weight\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
     "\"b.bias\":{\"dtype\":\"BF16\",\"shape\":[4],\"data_offsets\":[24,32]}}   ",
-    "{\"x\\u00e9\\ud83d\\ude00\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[0,8]},\"\xe4\xbd\xa0\":{\"dtype\":\"I8\",\"shape\":[0,7],"
+    "{\"x\\u00e9\\ud83d\\ude00\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[0,8]},\"\xe4\xbd\xa0\":{\"dtype\":"
+    "\"I8\",\"shape\":[0,7],"
     "\"data_offsets\":[8,8]},\"y\":{\"data_offsets\":[8,9],\"shape\":[1,1,1,1,1,1,1,1],\"dtype\":\"BOOL\"}}",
     "{}      ",
 };
-static const char *const tokens[] = {"\"",  "\\u0000", "\\ud800", "{",  "}",    "[", "]", ",", ":", "null", "1e9", "-1", "9007199254740992",
-                                     "18446744073709551615", "\"dtype\"", "\"__metadata__\"", "\"F64\"", "[[[[", "\xff", " ", "\n", "0"};
+static const char *const tokens[] = {"\"",
+                                     "\\u0000",
+                                     "\\ud800",
+                                     "{",
+                                     "}",
+                                     "[",
+                                     "]",
+                                     ",",
+                                     ":",
+                                     "null",
+                                     "1e9",
+                                     "-1",
+                                     "9007199254740992",
+                                     "18446744073709551615",
+                                     "\"dtype\"",
+                                     "\"__metadata__\"",
+                                     "\"F64\"",
+                                     "[[[[",
+                                     "\xff",
+                                     " ",
+                                     "\n",
+                                     "0"};
 
 static size_t splice(char *text, size_t n, size_t room, size_t at, size_t cut, const char *with, size_t m)
 {
@@ -47,8 +69,10 @@ static size_t mutate(char *text, size_t n, size_t room)
     case 0:
         if (n > 0) text[at % n] = (char)(text[at % n] ^ 1 << draw(8));
         return n;
-    case 1: return at;
-    case 2: return splice(text, n, room, at, (size_t)draw(9), "", 0);
+    case 1:
+        return at;
+    case 2:
+        return splice(text, n, room, at, (size_t)draw(9), "", 0);
     case 3: {
         const char *t = tokens[draw(sizeof tokens / sizeof tokens[0])];
         return splice(text, n, room, at, (size_t)draw(3), t, strlen(t));

@@ -1,4 +1,5 @@
-/* Planned output: the bytes that the Python library would write, the cutting of shards, complete or refused data, full disks.
+/* Planned output: the bytes that the Python library would write, the cutting of shards, complete or refused data,
+ * full disks.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "io_testing.h"
 
@@ -431,10 +432,18 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(test_golden_headers), CASE(test_golden_index),      CASE(test_sort_and_escape),
-        CASE(test_no_tensors),     CASE(test_shards),            CASE(test_many_shards),
-        CASE(test_plan_refuses),   CASE(test_write_and_read_back), CASE(test_incomplete),
-        CASE(test_threads),        CASE(test_more_than_the_disk), CASE(test_file_size_limit),
+        CASE(test_golden_headers),
+        CASE(test_golden_index),
+        CASE(test_sort_and_escape),
+        CASE(test_no_tensors),
+        CASE(test_shards),
+        CASE(test_many_shards),
+        CASE(test_plan_refuses),
+        CASE(test_write_and_read_back),
+        CASE(test_incomplete),
+        CASE(test_threads),
+        CASE(test_more_than_the_disk),
+        CASE(test_file_size_limit),
         CASE(test_full_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
