@@ -140,8 +140,8 @@ static void run_counted(gs_compute *c, gemm_job *job, gs_gemm_kind kind)
 {
     if (job->m <= 0) return;
     const double start = gs_seconds();
-    /* f32: a tile of A and a panel of weights share the second-level cache; codes are half as wide */
-    choose_tiles(job, kind == GS_GEMM_F32 ? 128 : GS_TILE_ROWS);
+    /* a tile of A should take no more than half of a second-level cache of 512 KiB; codes are half as wide */
+    choose_tiles(job, kind == GS_GEMM_F32 ? GS_TILE_ROWS / 2 : GS_TILE_ROWS);
     gs_pool_run(c->pool, job->row_tiles * ceil_div(job->w->n, job->tile_cols), kind == GS_GEMM_F32 ? f32_task : s8_task,
                 job);
     c->work[kind].seconds += gs_seconds() - start;
