@@ -1,6 +1,7 @@
 /* The table of commands, and how a command line finds its command.
  *
  * SPDX-License-Identifier: Apache-2.0 */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -87,6 +88,7 @@ static int run(int argc, char **argv)
 
 int gs_cli_main(int argc, char **argv)
 {
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write, which has a message and cleans up */
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
     const char *name = slash != NULL ? slash + 1 : argc > 0 ? argv[0] : "glmslim";
     if (strncmp(name, "quant_glm", 9) == 0) {

@@ -5,9 +5,11 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "model/config.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "io/file.h"
 
@@ -245,10 +247,10 @@ gs_status gs_config_read(gs_config *c, const char *model_dir, gs_error *err)
     char *text = NULL;
     size_t n = 0;
     gs_status status;
-    if (gs_path_exists(path))
-        status = gs_file_read_all(path, CONFIG_MAX_BYTES, &text, &n, err);
-    else
+    if (access(path, F_OK) != 0 && errno == ENOENT)
         status = gs_fail(err, GS_ERR_FILE, "%s doesn't exist; a checkpoint directory holds a config.json", path);
+    else
+        status = gs_file_read_all(path, CONFIG_MAX_BYTES, &text, &n, err);
     if (status == GS_OK) status = gs_config_parse(c, text, n, path, err);
     gs_free(text);
     gs_free(path);
