@@ -183,7 +183,8 @@ gs_status gs_format_copy_files(const char *model_dir, const char *out_dir, gs_er
         if (++entries > 1024)
             status = gs_fail(err, GS_ERR_FILE,
                              "%s: more than 1024 entries; a checkpoint directory holds a few dozen. Point --model_path "
-                             "at the model's own directory", model_dir);
+                             "at the model's own directory",
+                             model_dir);
         else if (is_copied(e->d_name))
             status = copy_one(model_dir, out_dir, e->d_name, err);
     }

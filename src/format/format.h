@@ -7,7 +7,7 @@
 #include "format/manifest.h"
 
 typedef struct gs_format {
-    const char *name;       /* "ascendV1", "mindie" */
+    const char *name; /* "ascendV1", "mindie" */
     const char *title;
     bool version;           /* the description opens with "version": "1.0.0" */
     bool typed_description; /* quant_model_description_<type>.json instead of quant_model_description.json */

@@ -3,6 +3,7 @@
 #include "format/manifest.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define NAME_MAX_BYTES 640
 
@@ -27,10 +28,19 @@ static int64_t add_float(gs_manifest *m, const gs_manifest_spec *s, const gs_ten
 static int piece_shape(gs_shape_kind kind, int64_t out, int64_t in, int64_t shape[2])
 {
     switch (kind) {
-    case GS_SHAPE_OUT_IN: shape[0] = out; shape[1] = in; return 2;
-    case GS_SHAPE_OUT_1: shape[0] = out; shape[1] = 1; return 2;
-    case GS_SHAPE_OUT: shape[0] = out; return 1;
-    case GS_SHAPE_1: break;
+    case GS_SHAPE_OUT_IN:
+        shape[0] = out;
+        shape[1] = in;
+        return 2;
+    case GS_SHAPE_OUT_1:
+        shape[0] = out;
+        shape[1] = 1;
+        return 2;
+    case GS_SHAPE_OUT:
+        shape[0] = out;
+        return 1;
+    case GS_SHAPE_1:
+        break;
     }
     shape[0] = 1;
     return 1;
@@ -45,8 +55,30 @@ static gs_dtype piece_dtype(const gs_manifest *m, const gs_manifest_spec *s, con
     return gs_piece_dtype(scheme, piece, m->floats, m->deq_i64);
 }
 
-static void add_linear(gs_manifest *m, const gs_manifest_spec *s, gs_linear_out *out, const char *prefix, gs_choice choice,
-                       const gs_tensor *weight, const gs_tensor *bias)
+/* prefix: the norm's name without ".weight". */
+static void add_norm(gs_manifest *m, const gs_manifest_spec *s, gs_norm_out *out, const gs_tensor *t,
+                     const char *prefix)
+{
+    char name[NAME_MAX_BYTES];
+    const gs_dtype dtype = s->keep_dtypes ? t->dtype : GS_F32;
+    const gs_dtype bias_dtype = s->norm_bias_f32 ? GS_F32 : dtype;
+    const char *module_type = gs_quant_type_name(s->type);
+    *out = (gs_norm_out){-1, -1, -1, -1};
+    snprintf(name, sizeof name, "%s.weight", prefix);
+    out->weight = add(m, "FLOAT", name, dtype, 1, t->shape);
+    if (!s->norm_bias) return;
+    snprintf(name, sizeof name, "%s.bias", prefix);
+    out->bias = add(m, "FLOAT", name, bias_dtype, 1, t->shape);
+    if (!s->norm_module) return;
+    snprintf(name, sizeof name, "%s.module.weight", prefix);
+    out->module_weight = add(m, module_type, name, dtype, 1, t->shape);
+    snprintf(name, sizeof name, "%s.module.bias", prefix);
+    out->module_bias = add(m, module_type, name, bias_dtype, 1, t->shape);
+}
+
+/* bias: the checkpoint's, or the weight where a bias is new (its dtype counts, the length is the weight's rows). */
+static void add_linear(gs_manifest *m, const gs_manifest_spec *s, gs_linear_out *out, const char *prefix,
+                       gs_choice choice, const gs_tensor *weight, const gs_tensor *bias)
 {
     const gs_scheme *scheme = gs_scheme_get(choice.type);
     for (int i = 0; i < GS_PIECES; i++) out->piece[i] = -1;
@@ -74,21 +106,40 @@ static void add_kv(gs_manifest *m, const gs_manifest_spec *s, int block, gs_bloc
     }
 }
 
+static void add_block_norm(gs_manifest *m, const gs_manifest_spec *s, int block, gs_norm norm)
+{
+    char name[NAME_MAX_BYTES];
+    gs_norm_name(s->family, block, norm, "", name, sizeof name);
+    add_norm(m, s, &m->block[block].norm[norm], s->tensors->block[block].norm[norm], name);
+}
+
+/* The reference's wrapper of do_smooth shows the attention as "self_attn". */
+static void wrap_name(const gs_manifest_spec *s, char *name, size_t n)
+{
+    static const char from[] = ".self_attention.", to[] = ".self_attn.";
+    char *at = s->wrapped_names ? strstr(name, from) : NULL;
+    if (!at) return;
+    char tail[NAME_MAX_BYTES];
+    snprintf(tail, sizeof tail, "%s", at + sizeof from - 1);
+    snprintf(at, n - (size_t)(at - name), "%s%s", to, tail);
+}
+
 static void add_block(gs_manifest *m, const gs_manifest_spec *s, int block)
 {
     const gs_block_tensors *t = &s->tensors->block[block];
     gs_block_out *out = &m->block[block];
     char name[NAME_MAX_BYTES];
     for (int role = 0; role < GS_ROLES; role++) {
-        if (role == GS_QKV || role == GS_H4) {
-            const gs_norm norm = role == GS_QKV ? GS_NORM_INPUT : GS_NORM_POST;
-            gs_norm_name(s->family, block, norm, ".weight", name, sizeof name);
-            out->norm[norm] = add_float(m, s, t->norm[norm], name);
-        }
+        if (role == GS_QKV && !s->wrapped_names) add_block_norm(m, s, block, GS_NORM_INPUT);
+        if (role == GS_H4 && !s->wrapped_names) add_block_norm(m, s, block, GS_NORM_POST);
         if (role == GS_QKV) add_kv(m, s, block, out);
         gs_linear_name(s->family, block, (gs_role)role, "", name, sizeof name);
-        add_linear(m, s, &out->linear[role], name, s->choice[block * GS_ROLES + role], t->weight[role], t->bias[role]);
+        wrap_name(s, name, sizeof name);
+        const gs_tensor *bias = t->bias[role];
+        if (role == GS_H4 && s->h4_bias && !bias) bias = t->weight[role];
+        add_linear(m, s, &out->linear[role], name, s->choice[block * GS_ROLES + role], t->weight[role], bias);
     }
+    for (int norm = 0; norm < GS_NORMS && s->wrapped_names; norm++) add_block_norm(m, s, block, (gs_norm)norm);
 }
 
 void gs_manifest_build(gs_manifest *m, const gs_manifest_spec *s)
@@ -101,7 +152,11 @@ void gs_manifest_build(gs_manifest *m, const gs_manifest_spec *s)
     m->block = gs_alloc_array((size_t)layers, sizeof *m->block);
     m->embedding = add_float(m, s, s->tensors->embedding, s->family->embedding);
     for (int block = 0; block < layers; block++) add_block(m, s, block);
-    m->final_norm = add_float(m, s, s->tensors->final_norm, s->family->final_norm);
+    char name[NAME_MAX_BYTES];
+    snprintf(name, sizeof name, "%s", s->family->final_norm);
+    char *tail = strrchr(name, '.'); /* ".weight" */
+    if (tail) *tail = '\0';
+    add_norm(m, s, &m->final_norm, s->tensors->final_norm, name);
     add_linear(m, s, &m->head, s->family->head, s->choice[layers * GS_ROLES], s->tensors->head, NULL);
 }
 

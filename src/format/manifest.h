@@ -20,20 +20,25 @@ typedef struct gs_choice {
 typedef struct gs_linear_out {
     int64_t piece[GS_PIECES];
 } gs_linear_out;
+/* A norm of a smoothed model is written with a bias, and by --mindie_format a second time under ".module". */
+typedef struct gs_norm_out {
+    int64_t weight, bias, module_weight, module_bias;
+} gs_norm_out;
 typedef struct gs_block_out {
-    int64_t norm[GS_NORMS];
+    gs_norm_out norm[GS_NORMS];
     int64_t kv[GS_KV_PARTS];
     gs_linear_out linear[GS_ROLES];
 } gs_block_out;
 
 typedef struct gs_manifest {
     gs_layout layout;
-    const char **type;      /* [layout.count] description string of each tensor */
+    const char **type; /* [layout.count] description string of each tensor */
     int64_t type_cap;
-    int64_t embedding, final_norm;
+    int64_t embedding;
+    gs_norm_out final_norm;
     gs_linear_out head;
-    gs_block_out *block;    /* [layers] */
-    gs_dtype floats;        /* dtype of derived float tensors (scales) */
+    gs_block_out *block; /* [layers] */
+    gs_dtype floats;     /* dtype of derived float tensors (scales) */
     bool deq_i64;
 } gs_manifest;
 
@@ -44,8 +49,14 @@ typedef struct gs_manifest_spec {
     const gs_family *family;
     const gs_model_tensors *tensors;
     const gs_choice *choice;
+    gs_quant_type type; /* of the model: what ".module" norms are typed as */
     bool kv;
     bool keep_dtypes;
+    bool norm_bias;     /* norms are written with a bias (anti_method m1 … m5, do_smooth) */
+    bool norm_bias_f32; /* … in float32 whatever the rest is: those methods create it so */
+    bool norm_module;   /* … and under ".module" too */
+    bool h4_bias;       /* do_smooth gives H4 a bias */
+    bool wrapped_names; /* do_smooth of the reference: "self_attn", norms behind the linears */
 } gs_manifest_spec;
 
 void gs_manifest_build(gs_manifest *m, const gs_manifest_spec *spec);
