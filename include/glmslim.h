@@ -115,6 +115,17 @@ typedef struct gs_linear_result {
     int64_t out, in;
 } gs_linear_result;
 
+/* One group that outlier suppression or do_smooth has transformed. NaN = the method has no such figure. */
+typedef struct gs_group_result {
+    char *name;             /* "block 3: input_layernorm -> self_attention.query_key_value", owned by the report */
+    const char *method;     /* "m2", "do_smooth" */
+    const char *branch;     /* which rule of the method was used; NULL = it has one */
+    double alpha, beta, threshold;
+    double loss_before, loss_after;   /* in the method's own measure */
+    double range_before, range_after; /* max |x| of the linear's input */
+    int64_t scaled_channels;          /* < 0 = unknown */
+} gs_group_result;
+
 typedef struct gs_gemm_result {
     const char *kind;       /* "f32", "s8" */
     double seconds;         /* wall time inside the GEMM */
@@ -144,6 +155,7 @@ typedef struct gs_report {
     char *output;           /* directory */
     bool dry_run;
     gs_linear_result *linears;  int n_linears;
+    gs_group_result *groups;    int n_groups;
     gs_gemm_result gemm[2];     int n_gemm;
     gs_phase_result phases[16]; int n_phases;
     gs_output_file *files;      int n_files;

@@ -13,9 +13,9 @@
 
 typedef struct gs_behind_slot {
     gs_buf buf;
-    int64_t index;           /* tensor; where the bytes go */
+    int64_t index; /* tensor; where the bytes go */
     uint64_t offset;
-    size_t bytes;            /* 0 = free */
+    size_t bytes; /* 0 = free */
 } gs_behind_slot;
 
 typedef struct gs_behind {

@@ -19,8 +19,8 @@ static gs_status input(void *ctx, gs_role role, const gs_chunk *chunk, const flo
                    (long long)(chunk->first + chunk->count - 1));
 }
 
-static gs_status linear(void *ctx, gs_role role, const gs_chunk *chunk, int64_t row0, int64_t rows, const float *x, float *y,
-                        gs_error *err)
+static gs_status linear(void *ctx, gs_role role, const gs_chunk *chunk, int64_t row0, int64_t rows, const float *x,
+                        float *y, gs_error *err)
 {
     gs_walk *w = ctx;
     if (!w->fake[role].active) return gs_walk_float_linear(w, role, rows, x, y, err);
@@ -32,12 +32,13 @@ gs_status gs_step_calibrate(gs_walk *w, gs_error *err)
     gs_job *job = w->job;
     const int until = gs_job_calibrate_until(job, w->block);
     if (until == GS_UNTIL_NOTHING) return GS_OK;
+    const gs_block view = gs_transform_view(w->transform, w->weights);
     const gs_taps taps = {.ctx = w, .wants = wants, .input = input, .linear = linear};
     for (int64_t s = 0; s < job->samples.count; s += w->chunk.count) {
         GS_TRY(gs_check_interrupt(err));
         w->chunk = gs_chunk_at(&job->samples, s);
         float *h = gs_stream_rows(&w->quant_stream, w->chunk.row0);
-        GS_TRY(gs_block_forward(&job->compute, w->weights, w->block, &w->rope, &w->chunk, h, &w->scratch, &taps,
+        GS_TRY(gs_block_forward(&job->compute, &view, w->block, &w->rope, &w->chunk, h, &w->scratch, &taps,
                                 (gs_until)until, err));
         job->work_done += w->chunk.rows;
         gs_job_progress(job, "calibrate", w->block);

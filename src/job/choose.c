@@ -6,6 +6,7 @@
 
 #include "job/job.h"
 #include "model/forward.h"
+#include "recipe/compat.h"
 
 #define NAME_BYTES 640
 
@@ -55,8 +56,10 @@ static gs_status apply_names(gs_job *job, const named *table, gs_error *err)
             char example[NAME_BYTES];
             linear_name(job, 0, example, sizeof example);
             return gs_fail(err, GS_ERR_USAGE,
-                           "`disable_names` has invalid key `%s`, please check your model configurations. Names are whole names of "
-                           "linears, separated by spaces, such as %s", *name, example);
+                           "`disable_names` has invalid key `%s`, please check your model configurations. Names are "
+                           "whole names of "
+                           "linears, separated by spaces, such as %s",
+                           *name, example);
         }
         keep_float(job, hit->linear, "disable_names");
     }
@@ -79,6 +82,15 @@ static gs_status apply_disable_names(gs_job *job, gs_error *err)
     return status;
 }
 
+/* The reference's do_smooth renames the attention, so a linear there that was to stay float is quantized after all. */
+static void forget_wrapped(gs_job *job)
+{
+    if (!job->recipe->do_smooth || !gs_compat(job->recipe, GS_COMPAT_SMOOTH_NAMES)) return;
+    for (int b = 0; b < job->config.layers; b++)
+        for (int role = GS_QKV; role <= GS_DENSE; role++)
+            job->choice[gs_job_linear(b, (gs_role)role)] = (gs_choice){.type = job->resolved.type};
+}
+
 gs_status gs_job_choose(gs_job *job, gs_error *err)
 {
     const int layers = (int)job->config.layers;
@@ -92,6 +104,7 @@ gs_status gs_job_choose(gs_job *job, gs_error *err)
         for (int b = 0; b < layers; b++) keep_float(job, gs_job_linear(b, GS_4H), "default fallback");
     if (job->recipe->disable_last_linear) keep_float(job, job->n_linears - 1, "last linear");
     job->level_pending = job->resolved.disable_level > 0;
+    if (!job->level_pending) forget_wrapped(job);
     return GS_OK;
 }
 
@@ -117,6 +130,7 @@ void gs_job_choose_level(gs_job *job)
     qsort(list, (size_t)n, sizeof *list, compare_ranked);
     for (int i = 0; i < n && i < job->resolved.disable_level; i++) keep_float(job, list[i].linear, "disable_level");
     job->level_pending = false;
+    forget_wrapped(job);
     gs_free(list);
 }
 
@@ -138,7 +152,8 @@ static bool later_quantized(const gs_job *job, int block)
 /* Work behind the last input anybody looks at is skipped. The stop nearest behind QKV's input is its output. */
 static int until_input(int role)
 {
-    static const int until[GS_ROLES] = {GS_UNTIL_QKV_OUTPUT, GS_UNTIL_DENSE_INPUT, GS_UNTIL_H4_INPUT, GS_UNTIL_4H_INPUT};
+    static const int until[GS_ROLES] = {GS_UNTIL_QKV_OUTPUT, GS_UNTIL_DENSE_INPUT, GS_UNTIL_H4_INPUT,
+                                        GS_UNTIL_4H_INPUT};
     return role < 0 ? GS_UNTIL_NOTHING : until[role];
 }
 
@@ -151,7 +166,7 @@ int gs_job_calibrate_until(const gs_job *job, int block)
 int gs_job_float_until(const gs_job *job, int block)
 {
     const bool scores = job->level_pending || gs_job_wants_scores(job);
-    const bool kv = job->recipe->use_kvcache_quant && !job->level_pending;
+    const bool kv = job->recipe->use_kvcache_quant && !job->kv_from_anti && !job->level_pending;
     const bool later_kv = kv && block + 1 < job->config.layers;
     if (later_kv || (scores && later_quantized(job, block))) return GS_UNTIL_END;
     const int until = scores ? until_input(last_quantized(job, block)) : GS_UNTIL_NOTHING;

@@ -14,8 +14,7 @@ gs_status gs_emit_floats(gs_walk *w, int64_t index, const float *src, int64_t n,
     return status;
 }
 
-/* Rows per chunk: about GS_EMIT_BYTES of float32, a multiple of GS_PACK_ROWS so that panels can be filled chunk by chunk. */
-static int64_t chunk_rows(int64_t in)
+int64_t gs_emit_chunk_rows(int64_t in)
 {
     const int64_t rows = (int64_t)(GS_EMIT_BYTES / 4) / in / GS_PACK_ROWS * GS_PACK_ROWS;
     return rows < GS_PACK_ROWS ? GS_PACK_ROWS : rows;
@@ -27,36 +26,44 @@ static gs_status emit_float_weight(gs_walk *w, int64_t index, gs_role role, gs_e
     const gs_packed *p = &w->weights->weight[role];
     const gs_dtype dtype = w->job->manifest.layout.tensors[index].dtype;
     const size_t size = gs_dtype_bytes(dtype);
-    const int64_t step = chunk_rows(p->k);
+    const int64_t step = gs_emit_chunk_rows(p->k);
     for (int64_t row = 0; row < p->n; row += step) {
         const int64_t rows = p->n - row < step ? p->n - row : step, n = rows * p->k;
         void *bytes;
         GS_TRY(gs_behind_acquire(&w->behind, &bytes, err));
-        gs_unpack_rows(&w->job->compute, p, row, rows, w->emit_rows.data);
+        gs_transform_rows(w->transform, &w->job->compute, w->weights, role, row, rows, w->emit_rows.data);
         gs_from_f32(dtype, w->emit_rows.data, bytes, n);
         gs_behind_submit(&w->behind, index, (uint64_t)(row * p->k) * size, (size_t)n * size);
     }
     return GS_OK;
 }
 
-/* Codes row chunk by row chunk: to the file, and into the panels the calibration multiplies with. */
+/* Codes row chunk by row chunk: to the file (unless index < 0), and into the panels the calibration multiplies with. */
 static gs_status quantize_weight(gs_walk *w, int64_t index, gs_role role, gs_sqnr *sqnr, gs_error *err)
 {
     gs_compute *c = &w->job->compute;
     const gs_packed *p = &w->weights->weight[role];
     gs_fake_linear *f = &w->fake[role];
-    const int64_t step = chunk_rows(p->k);
+    const int64_t step = gs_emit_chunk_rows(p->k);
     for (int64_t row = 0; row < p->n; row += step) {
         const int64_t rows = p->n - row < step ? p->n - row : step;
         void *codes;
         GS_TRY(gs_behind_acquire(&w->behind, &codes, err));
-        gs_unpack_rows(c, p, row, rows, w->emit_rows.data);
+        gs_transform_rows(w->transform, c, w->weights, role, row, rows, w->emit_rows.data);
         gs_weight_w8_sym(c, rows, p->k, w->emit_rows.data, f->scale + row, codes);
         gs_sqnr_add(sqnr, c, rows, p->k, w->emit_rows.data, f->scale + row, codes);
         gs_fake_set_rows(f, c, row, rows, codes, w->emit_rows.data); /* the float rows have served */
-        gs_behind_submit(&w->behind, index, (uint64_t)(row * p->k), (size_t)(rows * p->k));
+        if (index >= 0) gs_behind_submit(&w->behind, index, (uint64_t)(row * p->k), (size_t)(rows * p->k));
     }
     return GS_OK;
+}
+
+static gs_status emit_zeros(gs_walk *w, int64_t index, int64_t n, gs_error *err)
+{
+    float *zeros = gs_alloc_array((size_t)n, sizeof *zeros);
+    const gs_status status = gs_emit_floats(w, index, zeros, n, err);
+    gs_free(zeros);
+    return status;
 }
 
 static gs_observer_kind observer_kind(const gs_job *job, int linear)
@@ -76,32 +83,64 @@ static void note_weight(gs_linear_result *r, const gs_fake_linear *f, const gs_s
     }
 }
 
+/* The fake-quantized linear of the block at hand, with nothing observed yet. */
+static gs_status make_fake(gs_walk *w, gs_role role, int64_t index, gs_sqnr *sqnr, gs_error *err)
+{
+    const gs_job *job = w->job;
+    const float *bias = w->transform->bias[role] ? w->transform->bias[role] : w->weights->bias[role];
+    const bool truncate = gs_compat(job->recipe, GS_COMPAT_HISTOGRAM_TRUNCATES);
+    const gs_observer_kind kind = observer_kind(job, gs_job_linear(w->block, role));
+    int64_t out, in;
+    gs_role_shape(&job->config, role, &out, &in);
+    gs_fake_release(&w->fake[role]);
+    GS_TRY(gs_fake_init(&w->fake[role], out, in, kind, truncate, job->manifest.floats, bias, err));
+    if (w->reference) GS_TRY(gs_fake_use_reference(&w->fake[role], err));
+    return quantize_weight(w, index, role, sqnr, err);
+}
+
+gs_status gs_emit_trial(gs_walk *w, gs_role role, gs_error *err)
+{
+    gs_sqnr unused = {0};
+    if (!gs_job_is_quantized(w->job, gs_job_linear(w->block, role))) return GS_OK;
+    return make_fake(w, role, -1, &unused, err);
+}
+
 static gs_status emit_linear(gs_walk *w, gs_role role, gs_error *err)
 {
     gs_job *job = w->job;
     const int linear = gs_job_linear(w->block, role);
     const gs_linear_out *to = &job->manifest.block[w->block].linear[role];
-    const float *bias = w->weights->bias[role];
+    const int64_t bias_index = to->piece[GS_PIECE_BIAS], out = w->weights->weight[role].n;
+    const float *bias = w->transform->bias[role] ? w->transform->bias[role] : w->weights->bias[role];
     gs_fake_release(&w->fake[role]);
-    int64_t out, in;
-    gs_role_shape(&job->config, role, &out, &in);
-    if (bias) GS_TRY(gs_emit_floats(w, to->piece[GS_PIECE_BIAS], bias, out, err));
+    if (bias && bias_index >= 0) GS_TRY(gs_emit_floats(w, bias_index, bias, out, err));
+    if (!bias && bias_index >= 0) GS_TRY(emit_zeros(w, bias_index, out, err));
     if (!gs_job_is_quantized(job, linear)) return emit_float_weight(w, to->piece[GS_PIECE_WEIGHT], role, err);
-    const gs_observer_kind kind = observer_kind(job, linear);
-    const bool truncate = gs_compat(job->recipe, GS_COMPAT_HISTOGRAM_TRUNCATES);
-    GS_TRY(gs_fake_init(&w->fake[role], out, in, kind, truncate, job->manifest.floats, bias, err));
-    if (w->reference) GS_TRY(gs_fake_use_reference(&w->fake[role], err));
     gs_sqnr sqnr = {0};
-    GS_TRY(quantize_weight(w, to->piece[GS_PIECE_WEIGHT], role, &sqnr, err));
-    note_weight(&job->report->linears[linear], &w->fake[role], &sqnr, kind);
+    GS_TRY(make_fake(w, role, to->piece[GS_PIECE_WEIGHT], &sqnr, err));
+    note_weight(&job->report->linears[linear], &w->fake[role], &sqnr, observer_kind(job, linear));
     return GS_OK;
+}
+
+gs_status gs_emit_norm(gs_walk *w, const gs_norm_out *to, const float *weight, const float *bias, gs_error *err)
+{
+    const int64_t hidden = w->job->config.hidden;
+    float *zeros = bias ? NULL : gs_alloc_array((size_t)hidden, sizeof *zeros);
+    const float *b = bias ? bias : zeros;
+    gs_status status = gs_emit_floats(w, to->weight, weight, hidden, err);
+    if (status == GS_OK) status = gs_emit_floats(w, to->bias, b, hidden, err);
+    if (status == GS_OK) status = gs_emit_floats(w, to->module_weight, weight, hidden, err);
+    if (status == GS_OK) status = gs_emit_floats(w, to->module_bias, b, hidden, err);
+    gs_free(zeros);
+    return status;
 }
 
 gs_status gs_step_weights(gs_walk *w, gs_error *err)
 {
     const gs_block_out *to = &w->job->manifest.block[w->block];
+    const gs_block view = gs_transform_view(w->transform, w->weights);
     for (int norm = 0; norm < GS_NORMS; norm++)
-        GS_TRY(gs_emit_floats(w, to->norm[norm], w->weights->norm[norm], w->job->config.hidden, err));
+        GS_TRY(gs_emit_norm(w, &to->norm[norm], view.norm[norm], view.norm_bias[norm], err));
     for (int role = 0; role < GS_ROLES; role++) GS_TRY(emit_linear(w, (gs_role)role, err));
     return GS_OK;
 }
@@ -151,7 +190,7 @@ gs_status gs_step_derived(gs_walk *w, gs_error *err)
 {
     gs_job *job = w->job;
     const gs_block_out *to = &job->manifest.block[w->block];
-    if (w->want_kv) GS_TRY(emit_kv(w, to, err));
+    if (w->want_kv && to->kv[0] >= 0) GS_TRY(emit_kv(w, to, err));
     for (int role = 0; role < GS_ROLES; role++) {
         const gs_fake_linear *f = &w->fake[role];
         if (!f->active) continue;

@@ -4,14 +4,17 @@
 #include "job/walk.h"
 
 /* n elements from element `first` of a checkpoint tensor as float32, refusing NaN and Inf. raw: room for n stored elements. */
-static gs_status read_floats(gs_walk *w, const gs_tensor *t, int64_t first, int64_t n, void *raw, float *dst, gs_error *err)
+static gs_status read_floats(gs_walk *w, const gs_tensor *t, int64_t first, int64_t n, void *raw, float *dst,
+                             gs_error *err)
 {
     const size_t size = gs_dtype_bytes(t->dtype);
     GS_TRY(gs_checkpoint_read(&w->job->checkpoint, t, (uint64_t)first * size, raw, (size_t)n * size, err));
     int64_t at = 0;
     if (gs_count_nonfinite(t->dtype, raw, n, &at) > 0)
-        return gs_fail(err, GS_ERR_NUMERIC, "%s: tensor %s holds a NaN or Inf at element %lld; the checkpoint is damaged, "
-                       "get that shard again", w->job->checkpoint.files[t->file].path, t->name, (long long)(first + at));
+        return gs_fail(err, GS_ERR_NUMERIC,
+                       "%s: tensor %s holds a NaN or Inf at element %lld; the checkpoint is damaged, "
+                       "get that shard again",
+                       w->job->checkpoint.files[t->file].path, t->name, (long long)(first + at));
     if (dst) gs_to_f32(t->dtype, raw, dst, n);
     return GS_OK;
 }
@@ -36,7 +39,8 @@ gs_status gs_emit_copy(gs_walk *w, int64_t index, const gs_tensor *t, gs_error *
 }
 
 /* Ranges of the head's input: final norm of the fake-quantized stream, sample by sample. */
-static gs_status observe_head(gs_walk *w, gs_observer *o, const float *norm, float *rows, gs_linear_result *r, gs_error *err)
+static gs_status observe_head(gs_walk *w, gs_observer *o, const float *norm, float *rows, gs_linear_result *r,
+                              gs_error *err)
 {
     gs_job *job = w->job;
     const gs_samples *s = &job->samples;
@@ -137,6 +141,10 @@ gs_status gs_step_head(gs_walk *w, gs_error *err)
 gs_status gs_step_ends(gs_walk *w, gs_error *err)
 {
     gs_job *job = w->job;
-    GS_TRY(gs_emit_copy(w, job->manifest.final_norm, job->tensors.final_norm, err));
+    float *norm = gs_alloc_array((size_t)job->config.hidden, sizeof *norm);
+    gs_status status = gs_checkpoint_read_f32(&job->checkpoint, job->tensors.final_norm, norm, err);
+    if (status == GS_OK) status = gs_emit_norm(w, &job->manifest.final_norm, norm, NULL, err);
+    gs_free(norm);
+    if (status != GS_OK) return status;
     return gs_emit_copy(w, job->manifest.embedding, job->tensors.embedding, err);
 }

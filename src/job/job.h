@@ -7,6 +7,7 @@
 #include "format/format.h"
 #include "io/outdir.h"
 #include "kernels/compute.h"
+#include "job/transform.h"
 #include "model/family.h"
 #include "text/samples.h"
 
@@ -22,14 +23,18 @@ typedef struct gs_job {
     const gs_family *family;
     gs_checkpoint checkpoint;
     gs_model_tensors tensors;
-    gs_samples samples;      /* calibration */
-    gs_samples scored;       /* view of the first GS_SCORE_SAMPLES samples; borrows from samples */
+    gs_samples samples;          /* calibration */
+    gs_samples scored;           /* view of the first GS_SCORE_SAMPLES samples; borrows from samples */
+    gs_samples anti;             /* outlier samples; empty without anti_method */
+    bool kv_from_anti;           /* anti and calibration samples are the same: one float stream serves both */
+    const gs_smoother *smoother; /* NULL = none */
+    gs_transform *transform;     /* [layers] */
     char *calib_source;
 
-    int n_linears;           /* layers · GS_ROLES + head */
-    gs_choice *choice;       /* [n_linears], in execution order */
-    gs_score *score;         /* [n_linears] */
-    bool level_pending;      /* disable_level > 0: the pre-walk still has to rank */
+    int n_linears;      /* layers · GS_ROLES + head */
+    gs_choice *choice;  /* [n_linears], in execution order */
+    gs_score *score;    /* [n_linears] */
+    bool level_pending; /* disable_level > 0: the pre-walk still has to rank */
 
     gs_compute compute;
     gs_manifest manifest;
@@ -41,7 +46,7 @@ typedef struct gs_job {
     int n_phases;
     int64_t work_done, work_total; /* token-blocks */
     double walk_started;
-    int pass_block;          /* for progress */
+    int pass_block; /* for progress */
 
     gs_report *report;
 } gs_job;
@@ -57,7 +62,9 @@ gs_status gs_job_choose(gs_job *job, gs_error *err) GS_CHECKED;
 void gs_job_choose_level(gs_job *job); /* after the pre-walk: ranking by score */
 bool gs_job_is_quantized(const gs_job *job, int linear);
 bool gs_job_wants_scores(const gs_job *job); /* act_method 3 in the main walk */
-int gs_job_linear(int block, gs_role role);  /* index into choice and score */
+/* The largest chunk of any stream. */
+int64_t gs_job_chunk_rows(const gs_job *job);
+int gs_job_linear(int block, gs_role role); /* index into choice and score */
 
 /* How far each pass must go in a block; GS_UNTIL_NOTHING = the pass can skip the block. */
 #define GS_UNTIL_NOTHING (-1)

@@ -12,26 +12,30 @@ static gs_status load_exact(gs_walk *w, gs_role role, gs_error *err)
     GS_TRY(gs_buf_alloc(&rows, (size_t)(GS_REFERENCE_ROWS * p->k) * sizeof(float), "rows of weights", err));
     for (int64_t row = 0; row < p->n; row += GS_REFERENCE_ROWS) {
         const int64_t n = p->n - row < GS_REFERENCE_ROWS ? p->n - row : GS_REFERENCE_ROWS;
-        gs_unpack_rows(c, p, row, n, rows.data);
+        gs_transform_rows(w->transform, c, w->weights, role, row, n, rows.data);
         gs_reference_set_rows(&w->exact[role], c, row, n, rows.data);
     }
     gs_buf_release(&rows);
     return GS_OK;
 }
 
+gs_status gs_walk_load_exact(gs_walk *w, gs_error *err)
+{
+    for (int role = 0; role < GS_ROLES; role++) GS_TRY(load_exact(w, (gs_role)role, err));
+    return GS_OK;
+}
+
 gs_status gs_step_load(gs_walk *w, gs_error *err)
 {
     GS_TRY(gs_prefetch_take(&w->prefetch, w->block, &w->weights, err));
-    for (int role = 0; w->reference && role < GS_ROLES; role++) GS_TRY(load_exact(w, (gs_role)role, err));
-    return GS_OK;
+    w->transform = &w->job->transform[w->block];
+    return w->reference ? gs_walk_load_exact(w, err) : GS_OK;
 }
 
 gs_status gs_walk_float_linear(gs_walk *w, gs_role role, int64_t rows, const float *x, float *y, gs_error *err)
 {
     gs_compute *c = &w->job->compute;
-    const gs_packed *p = &w->weights->weight[role];
-    const float *bias = w->weights->bias[role];
+    const float *bias = w->transform->bias[role] ? w->transform->bias[role] : w->weights->bias[role];
     if (w->reference) return gs_reference_apply(&w->exact[role], c, rows, x, bias, y, err);
-    gs_gemm_f32(c, p, rows, x, p->k, bias, y, p->n);
-    return GS_OK;
+    return gs_transform_linear(w->transform, c, w->weights, role, rows, x, y, err);
 }

@@ -2,10 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "job/walk.h"
 
-static bool scores_chunk(const gs_walk *w)
-{
-    return w->want_scores && w->chunk.first < w->job->scored.count;
-}
+static bool scores_chunk(const gs_walk *w) { return w->want_scores && w->chunk.first < w->job->scored.count; }
 
 static bool wants(void *ctx, gs_role role)
 {
@@ -30,19 +27,18 @@ static gs_status input(void *ctx, gs_role role, const gs_chunk *chunk, const flo
     return add_scores(w, gs_job_linear(w->block, role), chunk, in, x, err);
 }
 
-static gs_status qkv_output(void *ctx, const gs_chunk *chunk, const float *qkv, gs_error *err)
+gs_status gs_walk_kv_tap(void *ctx, const gs_chunk *chunk, const float *qkv, gs_error *err)
 {
     gs_walk *w = ctx;
     const gs_config *c = &w->job->config;
     (void)err;
-    if (!w->want_kv) return GS_OK;
     const int64_t q_width = c->heads * c->head_dim;
     gs_kv_range_add(&w->kv, &w->job->compute, chunk->rows, qkv, q_width + 2 * w->kv.width, q_width);
     return GS_OK;
 }
 
-static gs_status linear(void *ctx, gs_role role, const gs_chunk *chunk, int64_t row0, int64_t rows, const float *x, float *y,
-                        gs_error *err)
+static gs_status linear(void *ctx, gs_role role, const gs_chunk *chunk, int64_t row0, int64_t rows, const float *x,
+                        float *y, gs_error *err)
 {
     (void)chunk;
     (void)row0;
@@ -52,18 +48,21 @@ static gs_status linear(void *ctx, gs_role role, const gs_chunk *chunk, int64_t 
 gs_status gs_step_observe(gs_walk *w, gs_error *err)
 {
     gs_job *job = w->job;
-    const int until = w->want_kv || w->want_scores ? gs_job_float_until(job, w->block) : GS_UNTIL_NOTHING;
+    const int until = w->float_stream.tokens > 0 ? gs_job_float_until(job, w->block) : GS_UNTIL_NOTHING;
     if (until == GS_UNTIL_NOTHING) return GS_OK;
-    if (w->want_kv) {
+    const bool kv = w->want_kv && !w->job->kv_from_anti;
+    if (kv) {
         gs_kv_range_release(&w->kv);
         gs_kv_range_init(&w->kv, job->config.groups * job->config.head_dim);
     }
-    const gs_taps taps = {.ctx = w, .wants = wants, .input = input, .qkv_output = qkv_output, .linear = linear};
+    const gs_block view = gs_transform_view(w->transform, w->weights);
+    const gs_taps taps = {
+        .ctx = w, .wants = wants, .input = input, .qkv_output = kv ? gs_walk_kv_tap : NULL, .linear = linear};
     for (int64_t s = 0; s < w->float_samples->count; s += w->chunk.count) {
         GS_TRY(gs_check_interrupt(err));
         w->chunk = gs_chunk_at(w->float_samples, s);
         float *h = gs_stream_rows(&w->float_stream, w->chunk.row0);
-        GS_TRY(gs_block_forward(&job->compute, w->weights, w->block, &w->rope, &w->chunk, h, &w->scratch, &taps,
+        GS_TRY(gs_block_forward(&job->compute, &view, w->block, &w->rope, &w->chunk, h, &w->scratch, &taps,
                                 (gs_until)until, err));
         job->work_done += w->chunk.rows;
         gs_job_progress(job, w->writer ? "float" : "rank", w->block);
@@ -81,7 +80,8 @@ gs_status gs_step_observe_head(gs_walk *w, gs_error *err)
     gs_buf norm = {0}, normed = {0};
     gs_status status = gs_buf_alloc(&norm, (size_t)hidden * sizeof(float), "final norm", err);
     if (status == GS_OK)
-        status = gs_buf_alloc(&normed, gs_stream_bytes(tokens, hidden), "input of the head in the samples that rank layers", err);
+        status = gs_buf_alloc(&normed, gs_stream_bytes(tokens, hidden),
+                              "input of the head in the samples that rank layers", err);
     if (status == GS_OK) status = gs_checkpoint_read_f32(&job->checkpoint, job->tensors.final_norm, norm.data, err);
     if (status == GS_OK) {
         gs_rmsnorm(&job->compute, tokens, hidden, gs_stream_rows(&w->float_stream, 0), norm.data, NULL,

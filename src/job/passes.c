@@ -1,13 +1,16 @@
 /* The passes of a run, as tables of steps, and how their streams begin. SPDX-License-Identifier: Apache-2.0 */
 #include "job/walk.h"
 
-static const gs_step rank_steps[] = {{"read", gs_step_load}, {"rank", gs_step_observe}, {0}};
+static const gs_step rank_steps[] = {
+    {"read", gs_step_load}, {"outliers", gs_step_outliers}, {"rank", gs_step_observe}, {0}};
 static const gs_step rank_last[] = {{"rank", gs_step_observe_head}, {0}};
 const gs_pass gs_pass_rank = {"rank", gs_begin_rank, rank_steps, rank_last};
 
 static const gs_step quantize_steps[] = {
     {"read", gs_step_load},           /* weights as stored; the reader goes on with the next block */
+    {"outliers", gs_step_outliers},   /* anti_method: statistics on untouched weights, then the transforms */
     {"float", gs_step_observe},       /* float stream: KV ranges, scores */
+    {"smooth", gs_step_smooth},       /* do_smooth: exponents from the first sample */
     {"weights", gs_step_weights},     /* codes and scales of the weights; float weights are written as they are */
     {"calibrate", gs_step_calibrate}, /* fake-quantized stream: activation ranges, sample by sample */
     {"derive", gs_step_derived},      /* input_scale, deq_scale, quant_bias, KV scales */
@@ -23,7 +26,8 @@ static gs_status embed(gs_walk *w, gs_stream *stream, const gs_samples *samples,
     const double t0 = gs_seconds();
     gs_job_progress(job, "embed", 0);
     GS_TRY(gs_stream_init(stream, samples->tokens, job->config.hidden, purpose, err));
-    GS_TRY(gs_embed(&job->checkpoint, job->tensors.embedding, samples->id, samples->tokens, gs_stream_rows(stream, 0), err));
+    GS_TRY(gs_embed(&job->checkpoint, job->tensors.embedding, samples->id, samples->tokens, gs_stream_rows(stream, 0),
+                    err));
     gs_job_phase(job, "embed", gs_seconds() - t0);
     return GS_OK;
 }
@@ -34,8 +38,9 @@ static gs_status begin_common(gs_walk *w, bool whole_4h, gs_error *err)
     gs_job *job = w->job;
     const gs_config *c = &job->config;
     w->reference = gs_compat(job->recipe, GS_COMPAT_FLOAT_PRODUCTS);
-    GS_TRY(gs_rope_init(&w->rope, job->samples.longest, c->rotary, c->rope_base, err));
-    GS_TRY(gs_scratch_init(&w->scratch, c, gs_chunk_rows_max(&job->samples), whole_4h, err));
+    const int64_t longest = job->anti.longest > job->samples.longest ? job->anti.longest : job->samples.longest;
+    GS_TRY(gs_rope_init(&w->rope, longest, c->rotary, c->rope_base, err));
+    GS_TRY(gs_scratch_init(&w->scratch, c, gs_job_chunk_rows(job), whole_4h, err));
     return gs_prefetch_open(&w->prefetch, c, &job->checkpoint, &job->tensors, err);
 }
 
@@ -44,6 +49,7 @@ gs_status gs_begin_rank(gs_walk *w, gs_error *err)
     w->want_scores = true;
     w->float_samples = &w->job->scored;
     GS_TRY(embed(w, &w->float_stream, w->float_samples, "hidden states of the samples that rank layers", err));
+    if (w->job->smoother) GS_TRY(embed(w, &w->anti_stream, &w->job->anti, "hidden states of the outlier samples", err));
     return begin_common(w, true, err);
 }
 
@@ -52,7 +58,8 @@ gs_status gs_begin_quantize(gs_walk *w, gs_error *err)
     gs_job *job = w->job;
     w->want_kv = job->recipe->use_kvcache_quant;
     w->want_scores = gs_job_wants_scores(job);
-    w->float_samples = w->want_kv ? &job->samples : &job->scored;
+    const bool kv = w->want_kv && !job->kv_from_anti;
+    w->float_samples = kv ? &job->samples : &job->scored;
     bool calibrates = false, whole_4h = false;
     for (int i = 0; i < job->n_linears; i++) {
         const bool quantized = gs_job_is_quantized(job, i);
@@ -60,15 +67,18 @@ gs_status gs_begin_quantize(gs_walk *w, gs_error *err)
         whole_4h = whole_4h || (quantized && i % GS_ROLES == GS_4H);
     }
     if (calibrates) GS_TRY(embed(w, &w->quant_stream, &job->samples, "hidden states of the fake-quantized model", err));
-    if (w->want_kv || w->want_scores)
+    if (job->smoother && job->resolved.disable_level == 0)
+        GS_TRY(embed(w, &w->anti_stream, &job->anti, "hidden states of the outlier samples", err));
+    if (kv || w->want_scores)
         GS_TRY(embed(w, &w->float_stream, w->float_samples, "hidden states of the float model", err));
     const gs_config *c = &job->config;
     int64_t widest = c->ffn;
     if (c->hidden > widest) widest = c->hidden;
     if (c->heads * c->head_dim > widest) widest = c->heads * c->head_dim;
-    const int64_t rows = gs_chunk_rows_max(&job->samples) < GS_CHUNK_ROWS ? gs_chunk_rows_max(&job->samples) : GS_CHUNK_ROWS;
-    GS_TRY(gs_buf_alloc(&w->code_rows, GS_FAKE_SCRATCH(rows, widest, gs_compat(job->recipe, GS_COMPAT_FLOAT_PRODUCTS)), "codes of activations", err));
+    const int64_t chunk = gs_job_chunk_rows(job), rows = chunk < GS_CHUNK_ROWS ? chunk : GS_CHUNK_ROWS;
+    GS_TRY(gs_buf_alloc(&w->code_rows, GS_FAKE_SCRATCH(rows, widest, gs_compat(job->recipe, GS_COMPAT_FLOAT_PRODUCTS)),
+                        "codes of activations", err));
     GS_TRY(gs_buf_alloc(&w->emit_rows, GS_EMIT_BYTES + (size_t)widest * GS_PACK_ROWS * 4, "rows of weights", err));
     GS_TRY(gs_behind_open(&w->behind, w->writer, w->emit_rows.bytes, err));
-    return begin_common(w, whole_4h || w->want_scores, err);
+    return begin_common(w, whole_4h || w->want_scores || (job->smoother && job->smoother->pairs), err);
 }

@@ -8,6 +8,13 @@
 
 #define BASE_BYTES (12u << 20) /* program, libraries, thread stacks, small tables */
 
+int64_t gs_job_chunk_rows(const gs_job *job)
+{
+    const int64_t rows = gs_chunk_rows_max(&job->samples);
+    const int64_t anti = job->smoother ? gs_chunk_rows_max(&job->anti) : 0;
+    return anti > rows ? anti : rows;
+}
+
 static uint64_t max_u64(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
 static int64_t widest_input(const gs_config *c)
@@ -65,23 +72,45 @@ static uint64_t reference_bytes(const gs_job *job)
     return most;
 }
 
+/* The outlier stream and what the smoother keeps of it. */
+static uint64_t outlier_bytes(const gs_job *job, bool emits)
+{
+    if (!job->smoother || (emits && job->resolved.disable_level > 0)) return 0;
+    const gs_samples *s = &job->anti;
+    int64_t kept = job->smoother->needs_first ? s->start[1] : 0;
+    if (job->smoother->needs_rows)
+        kept += s->tokens < GS_SMOOTH_ROWS_MAX || job->recipe->reference_compat ? s->tokens : GS_SMOOTH_ROWS_MAX;
+    uint64_t sum = gs_stream_bytes(s->tokens, job->config.hidden);
+    uint64_t search = 0;
+    for (int role = 0; role < GS_ROLES; role++) {
+        int64_t out, in;
+        gs_role_shape(&job->config, (gs_role)role, &out, &in);
+        if (role == GS_QKV || role == GS_H4 || job->smoother->pairs) sum += (uint64_t)(kept * in) * 4;
+        /* The searches work on tiles of the kept rows and on one simulated weight. */
+        if (kept > 0) search = max_u64(search, (uint64_t)(out * in) * 2 + (uint64_t)(kept * in) * 4);
+    }
+    return sum + search;
+}
+
 /* Large buffers of one pass; float_tokens / quant_tokens: rows of the streams it holds. */
 static uint64_t pass_bytes(const gs_job *job, int64_t float_tokens, int64_t quant_tokens, bool emits, bool whole_4h)
 {
     const gs_config *c = &job->config;
-    const int64_t chunk = gs_chunk_rows_max(&job->samples);
+    const int64_t chunk = gs_job_chunk_rows(job);
     const int64_t tile = chunk < GS_CHUNK_ROWS ? chunk : GS_CHUNK_ROWS;
     uint64_t sum = gs_stream_bytes(float_tokens, c->hidden) + gs_stream_bytes(quant_tokens, c->hidden);
     sum += blocks_bytes(job) + gs_scratch_bytes(c, chunk, whole_4h);
     sum += (uint64_t)(job->samples.longest * c->rotary * 4) + gs_compute_scratch_bytes(1);
-    sum += reference_bytes(job);
+    sum += reference_bytes(job) + outlier_bytes(job, emits);
     if (!emits) return sum;
     /* Row chunks are touched only as far as the largest tensor goes; a slot holds them in the type they are written in. */
     uint64_t rows = (uint64_t)job->tensors.embedding->elements * 4;
-    for (int role = 0; role < GS_ROLES; role++) rows = max_u64(rows, (uint64_t)job->tensors.block[0].weight[role]->elements * 4);
+    for (int role = 0; role < GS_ROLES; role++)
+        rows = max_u64(rows, (uint64_t)job->tensors.block[0].weight[role]->elements * 4);
     if (rows > GS_EMIT_BYTES) rows = GS_EMIT_BYTES;
     const uint64_t slot = rows / 4 * gs_dtype_bytes(job->resolved.npu_dtypes ? job->config.dtype : GS_F32);
-    sum += rows + GS_BEHIND_SLOTS * slot + GS_FAKE_SCRATCH(tile, widest_input(c), gs_compat(job->recipe, GS_COMPAT_FLOAT_PRODUCTS)) + code_bytes(job);
+    sum += rows + GS_BEHIND_SLOTS * slot +
+           GS_FAKE_SCRATCH(tile, widest_input(c), gs_compat(job->recipe, GS_COMPAT_FLOAT_PRODUCTS)) + code_bytes(job);
     if (gs_job_is_quantized(job, job->n_linears - 1))
         sum += max_u64(gs_stream_bytes(job->samples.longest, c->hidden), rows);
     return sum;
@@ -89,11 +118,11 @@ static uint64_t pass_bytes(const gs_job *job, int64_t float_tokens, int64_t quan
 
 static uint64_t peak_bytes(const gs_job *job)
 {
-    const bool kv = job->recipe->use_kvcache_quant;
+    const bool kv = job->recipe->use_kvcache_quant && !job->kv_from_anti;
     const bool calibrates = any_quantized(job, -1, true);
     const bool scores = gs_job_wants_scores(job);
     const int64_t float_tokens = kv ? job->samples.tokens : scores ? job->scored.tokens : 0;
-    const bool whole_4h = scores || any_quantized(job, GS_4H, false);
+    const bool whole_4h = scores || any_quantized(job, GS_4H, false) || (job->smoother && job->smoother->pairs);
     uint64_t peak = pass_bytes(job, float_tokens, calibrates ? job->samples.tokens : 0, true, whole_4h);
     if (job->resolved.disable_level > 0) peak = max_u64(peak, pass_bytes(job, job->scored.tokens, 0, false, true));
     return peak + BASE_BYTES + gs_compute_scratch_bytes(gs_pool_threads(job->compute.pool)) +
@@ -122,7 +151,8 @@ static double block_operations(const gs_job *job, int block, int until, bool cal
 static void plan_work(gs_job *job)
 {
     double f32 = 0, s8 = 0;
-    const bool kv = job->recipe->use_kvcache_quant, scores = gs_job_wants_scores(job);
+    const bool transformed = job->transform[0].ready; /* by the ranking walk */
+    const bool kv = job->recipe->use_kvcache_quant && !job->kv_from_anti, scores = gs_job_wants_scores(job);
     const int64_t float_tokens = kv ? job->samples.tokens : scores ? job->scored.tokens : 0;
     for (int b = 0; b < job->config.layers; b++) {
         const int float_until = float_tokens ? gs_job_float_until(job, b) : GS_UNTIL_NOTHING;
@@ -132,6 +162,10 @@ static void plan_work(gs_job *job)
         f32 += (double)job->samples.tokens * block_operations(job, b, calibrate_until, true, &block_s8);
         s8 += (double)job->samples.tokens * block_s8;
         if (float_until != GS_UNTIL_NOTHING) job->work_total += float_tokens;
+        if (job->smoother && !transformed) {
+            f32 += (double)job->anti.tokens * block_operations(job, b, GS_UNTIL_END, false, &ignored);
+            job->work_total += job->anti.tokens;
+        }
         if (calibrate_until != GS_UNTIL_NOTHING) job->work_total += job->samples.tokens;
     }
     if (job->level_pending) job->work_total += job->scored.tokens * job->config.layers;
@@ -149,16 +183,29 @@ static gs_status check_space(const gs_job *job, gs_error *err)
     uint64_t need = 0;
     for (int i = 0; i < job->manifest.layout.n_files; i++) need += job->manifest.layout.files[i].bytes;
     if (have == 0 || have >= need) return GS_OK;
-    return gs_fail(err, GS_ERR_IO, "%s: the output needs %.2f GB, the file system has %.2f GB free; free some space or choose another "
-                   "--save_directory", job->recipe->save_directory, (double)need / 1e9, (double)have / 1e9);
+    return gs_fail(err, GS_ERR_IO,
+                   "%s: the output needs %.2f GB, the file system has %.2f GB free; free some space or choose another "
+                   "--save_directory",
+                   job->recipe->save_directory, (double)need / 1e9, (double)have / 1e9);
 }
 
 gs_status gs_job_plan(gs_job *job, gs_error *err)
 {
     const gs_recipe *r = job->recipe;
+    const bool wrapped = r->do_smooth && gs_compat(r, GS_COMPAT_SMOOTH_NAMES);
     const gs_manifest_spec spec = {
-        .config = &job->config, .family = job->family, .tensors = &job->tensors, .choice = job->choice,
-        .kv = r->use_kvcache_quant, .keep_dtypes = job->resolved.npu_dtypes,
+        .config = &job->config,
+        .family = job->family,
+        .tensors = &job->tensors,
+        .choice = job->choice,
+        .type = job->resolved.type,
+        .kv = r->use_kvcache_quant && !wrapped,
+        .keep_dtypes = job->resolved.npu_dtypes,
+        .norm_bias = r->do_smooth || (job->smoother && job->smoother->norm_bias),
+        .norm_bias_f32 = !r->do_smooth,
+        .norm_module = r->mindie_format,
+        .h4_bias = r->do_smooth,
+        .wrapped_names = wrapped,
     };
     gs_manifest_release(&job->manifest);
     gs_manifest_build(&job->manifest, &spec);

@@ -9,10 +9,10 @@ typedef struct gs_prefetch {
     const gs_config *config;
     const gs_checkpoint *checkpoint;
     const gs_model_tensors *tensors;
-    gs_compute compute;      /* the reader's own, one thread: it packs what it reads */
-    gs_block slot[2];        /* block b is in slot[b % 2] */
-    gs_thread *thread;       /* NULL = nothing under way */
-    int block;               /* what the thread loads */
+    gs_compute compute; /* the reader's own, one thread: it packs what it reads */
+    gs_block slot[2];   /* block b is in slot[b % 2] */
+    gs_thread *thread;  /* NULL = nothing under way */
+    int block;          /* what the thread loads */
     gs_status status;
     gs_error error;
 } gs_prefetch;

@@ -31,6 +31,20 @@ static gs_status resolve(gs_job *job, gs_error *err)
     return status;
 }
 
+/* do_smooth writes norm biases that are not zero. MindIE reads them only in front of quantized static linears. */
+static void warn_dropped_bias(const gs_job *job)
+{
+    int dropped = 0;
+    for (int b = 0; b < job->config.layers && job->recipe->do_smooth; b++)
+        dropped +=
+            !gs_job_is_quantized(job, gs_job_linear(b, GS_QKV)) + !gs_job_is_quantized(job, gs_job_linear(b, GS_H4));
+    if (dropped > 0 && !job->recipe->mindie_format)
+        gs_job_message(job, GS_WARNING,
+                       "do_smooth: %d norms stand in front of linears that stay float; MindIE drops their bias and "
+                       "computes something else. Quantize those linears, or use --mindie_format",
+                       dropped);
+}
+
 gs_status gs_job_prepare(gs_job *job, gs_error *err)
 {
     const gs_recipe *r = job->recipe;
@@ -39,7 +53,10 @@ gs_status gs_job_prepare(gs_job *job, gs_error *err)
     GS_TRY(gs_config_read(&job->config, r->model_path, err));
     GS_TRY(gs_family_find(&job->config, &job->family, err));
     GS_TRY(gs_outdir_check(r->save_directory, r->model_path, r->overwrite, err));
+    job->smoother = gs_smoother_find(r->anti_method);
+    job->transform = gs_alloc_array((size_t)job->config.layers, sizeof *job->transform);
     GS_TRY(gs_job_choose(job, err));
+    warn_dropped_bias(job);
     GS_TRY(gs_job_read_texts(job, err));
     GS_TRY(gs_checkpoint_open(&job->checkpoint, r->model_path, err));
     GS_TRY(gs_model_tensors_find(&job->tensors, job->family, &job->config, &job->checkpoint, err));
@@ -53,6 +70,9 @@ void gs_job_release(gs_job *job)
     gs_model_tensors_release(&job->tensors);
     gs_checkpoint_close(&job->checkpoint);
     gs_samples_release(&job->samples); /* scored borrows from it */
+    gs_samples_release(&job->anti);
+    for (int64_t b = 0; job->transform && b < job->config.layers; b++) gs_transform_release(&job->transform[b]);
+    gs_free(job->transform);
     gs_config_release(&job->config);
     gs_free(job->choice);
     gs_free(job->score);

@@ -46,8 +46,11 @@ static gs_status quantize(gs_job *job, gs_error *err)
     gs_job_phase(job, "prepare", gs_seconds() - t0);
     if (job->recipe->dry_run) {
         if (job->level_pending)
-            gs_job_message(job, GS_INFO, "--disable_level L%d: which linears stay float is decided by a first pass over %lld samples; "
-                           "sizes are shown as if none did", job->resolved.disable_level, (long long)job->scored.count);
+            gs_job_message(
+                job, GS_INFO,
+                "--disable_level L%d: which linears stay float is decided by a first pass over %lld samples; "
+                "sizes are shown as if none did",
+                job->resolved.disable_level, (long long)job->scored.count);
         return GS_OK;
     }
     GS_TRY(run(job, err));

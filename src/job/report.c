@@ -1,5 +1,6 @@
 /* Filling the report: decisions and sizes when the plan is made, measurements at the end. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "job/job.h"
@@ -11,6 +12,8 @@ void gs_report_free(gs_report *r)
     if (!r) return;
     for (int i = 0; i < r->n_linears; i++) gs_free((void *)(uintptr_t)r->linears[i].name);
     for (int i = 0; i < r->n_files; i++) gs_free((void *)(uintptr_t)r->files[i].name);
+    for (int i = 0; i < r->n_groups; i++) gs_free(r->groups[i].name);
+    gs_free(r->groups);
     gs_free(r->linears);
     gs_free(r->files);
     gs_free(r->quant_type);
@@ -23,7 +26,8 @@ static void plan_linear(gs_job *job, int i, gs_linear_result *l)
     char name[640];
     gs_free((void *)(uintptr_t)l->name);
     if (i == job->n_linears - 1) {
-        *l = (gs_linear_result){.name = gs_strdup(job->family->head), .out = job->tensors.head->shape[0],
+        *l = (gs_linear_result){.name = gs_strdup(job->family->head),
+                                .out = job->tensors.head->shape[0],
                                 .in = job->tensors.head->shape[1]};
     } else {
         gs_linear_name(job->family, i / GS_ROLES, (gs_role)(i % GS_ROLES), "", name, sizeof name);
@@ -85,8 +89,56 @@ void gs_report_plan(gs_job *job)
     r->cpu = gs_rung_name(job->compute.rung);
 }
 
+static gs_group_result *add_group(gs_report *r, const gs_job *job, int block, const char *producer, gs_role consumer)
+{
+    char name[640];
+    snprintf(name, sizeof name, "block %d: %s -> %s", block, producer, job->family->linear[consumer]);
+    gs_group_result *g = &r->groups[r->n_groups++];
+    *g = (gs_group_result){.name = gs_strdup(name), .scaled_channels = -1};
+    g->alpha = g->beta = g->threshold = g->loss_before = g->loss_after = g->range_before = g->range_after = NAN;
+    return g;
+}
+
+static void report_choice(gs_report *r, const gs_job *job, int block, gs_role consumer)
+{
+    const char *const producer[GS_ROLES] = {job->family->norm[GS_NORM_INPUT], job->family->linear[GS_QKV],
+                                            job->family->norm[GS_NORM_POST], job->family->linear[GS_H4]};
+    const gs_smooth_choice *c = &job->transform[block].choice[consumer];
+    gs_group_result *g = add_group(r, job, block, producer[consumer], consumer);
+    g->method = job->smoother->name;
+    g->branch = c->branch;
+    g->alpha = c->alpha;
+    g->beta = c->beta;
+    g->threshold = c->threshold;
+    g->loss_before = c->loss_before;
+    g->loss_after = c->loss_after;
+    g->range_before = c->range_before;
+    g->range_after = c->range_after;
+    g->scaled_channels = c->scaled_channels;
+}
+
+static void report_groups(gs_report *r, const gs_job *job)
+{
+    r->groups = gs_alloc_array((size_t)(job->config.layers * (GS_ROLES + GS_NORMS)), sizeof *r->groups);
+    for (int block = 0; block < job->config.layers; block++) {
+        const gs_transform *t = &job->transform[block];
+        for (int role = 0; role < GS_ROLES; role++)
+            if (t->chosen[role]) report_choice(r, job, block, (gs_role)role);
+        for (int norm = 0; norm < GS_NORMS; norm++) {
+            if (!t->smoothed[norm]) continue;
+            const gs_role consumer = norm == GS_NORM_INPUT ? GS_QKV : GS_H4;
+            gs_group_result *g = add_group(r, job, block, job->family->norm[norm], consumer);
+            g->method = "do_smooth";
+            g->alpha = t->smooth_alpha[norm];
+            g->loss_before = t->smooth_before[norm];
+            g->loss_after = t->smooth_after[norm];
+        }
+    }
+}
+
 void gs_report_finish(gs_job *job)
 {
+    report_groups(job->report, job);
     gs_report *r = job->report;
     for (int i = 0; i < job->n_linears; i++)
         if (job->score[i].seen) r->linears[i].score = gs_score_value(&job->score[i]);

@@ -1,31 +1,8 @@
 /* Calibration and outlier texts: which ones, and their token ids. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "io/json.h"
 #include "job/job.h"
 #include "recipe/compat.h"
-
-#define DEFAULT_PAD "<unk>" /* the script's default --tokenizer_args adds this pad token */
-
-/* The pad token that tokenizer_args asks for; its legality was checked with the recipe. *pad is gs_free()d by the caller. */
-static gs_status pad_token(const gs_recipe *r, char **pad, gs_error *err)
-{
-    *pad = NULL;
-    if (!r->tokenizer_args) {
-        *pad = gs_strdup(DEFAULT_PAD);
-        return GS_OK;
-    }
-    json_t *args = gs_json_parse(r->tokenizer_args, strlen(r->tokenizer_args), "--tokenizer_args", 8, err);
-    if (!args) {
-        if (!gs_compat(r, GS_COMPAT_TOKENIZER_ARGS)) return GS_ERR_USAGE;
-        *pad = gs_strdup(DEFAULT_PAD);
-        return GS_OK;
-    }
-    const json_t *token = json_object_get(args, "pad_token");
-    if (json_is_string(token)) *pad = gs_strdup(json_string_value(token));
-    json_decref(args);
-    return GS_OK;
-}
 
 static gs_status read_calibration(gs_job *job, gs_texts *texts, gs_error *err)
 {
@@ -39,29 +16,49 @@ static gs_status read_calibration(gs_job *job, gs_texts *texts, gs_error *err)
                        r->calib_file ? r->calib_file : "no file", (long long)(texts->count - from_file));
     if (!r->calib_file && !r->calib_texts) {
         GS_TRY(gs_texts_builtin(texts, false, err));
-        gs_job_message(job, GS_WARNING, "no --calib_file: calibrating with the built-in bilingual set (%lld samples). Texts of your own "
-                       "domain give better ranges", (long long)texts->count);
+        gs_job_message(job, GS_WARNING,
+                       "no --calib_file: calibrating with the built-in bilingual set (%lld samples). Texts of your own "
+                       "domain give better ranges",
+                       (long long)texts->count);
     }
     if (texts->count == 0)
-        return gs_fail(err, GS_ERR_USAGE, "%s holds no samples: QuantType.%s does not support Data-Free, please check your "
-                       "QuantConfig. Static activation ranges need calibration texts", r->calib_file ? r->calib_file : "calibration",
-                       gs_quant_type_name(job->resolved.type));
+        return gs_fail(err, GS_ERR_USAGE,
+                       "%s holds no samples: QuantType.%s does not support Data-Free, please check your "
+                       "QuantConfig. Static activation ranges need calibration texts",
+                       r->calib_file ? r->calib_file : "calibration", gs_quant_type_name(job->resolved.type));
     return GS_OK;
 }
 
 /* --anti_file is checked whenever it is given: a typo should not wait for the day a method is added. */
-static gs_status check_anti(gs_job *job, const gs_tokenizer *tokenizer, gs_error *err)
+static gs_status read_anti(gs_job *job, const gs_tokenizer *tokenizer, gs_error *err)
 {
     const gs_recipe *r = job->recipe;
-    if (!r->anti_file) return GS_OK;
+    if (!r->anti_file && !job->smoother) return GS_OK;
     const gs_text_keys keys = gs_compat(r, GS_COMPAT_ONLY_PROMPT_KEY) ? GS_KEYS_PROMPT_ONLY : GS_KEYS_ALL;
     gs_texts texts = {0};
-    gs_samples samples = {0};
-    gs_status status = gs_texts_read(&texts, r->anti_file, keys, err);
-    if (status == GS_OK) status = gs_samples_encode(&samples, tokenizer, &texts, job->config.vocab, err);
-    gs_samples_release(&samples);
+    gs_status status =
+        r->anti_file ? gs_texts_read(&texts, r->anti_file, keys, err) : gs_texts_builtin(&texts, true, err);
+    if (status == GS_OK) status = gs_samples_encode(&job->anti, tokenizer, &texts, job->config.vocab, err);
+    if (status == GS_OK && job->smoother && texts.count == 0)
+        status = gs_fail(err, GS_ERR_USAGE,
+                         "%s holds no samples: calib_data must not be empty. --anti_method %s needs texts to see "
+                         "outliers in",
+                         r->anti_file, r->anti_method);
+    if (status == GS_OK && !r->anti_file)
+        gs_job_message(job, GS_INFO,
+                       "no --anti_file: outliers are looked for in the built-in bilingual set (%lld samples)",
+                       (long long)texts.count);
     gs_texts_release(&texts);
-    return status == GS_OK ? GS_OK : gs_wrap(err, "--anti_file");
+    if (status != GS_OK) return gs_wrap(err, "--anti_file");
+    if (!job->smoother) gs_samples_release(&job->anti);
+    return GS_OK;
+}
+
+static bool same_ids(const gs_samples *a, const gs_samples *b)
+{
+    return a->count == b->count && a->tokens == b->tokens &&
+           memcmp(a->start, b->start, (size_t)(a->count + 1) * sizeof *a->start) == 0 &&
+           memcmp(a->id, b->id, (size_t)a->tokens * sizeof *a->id) == 0;
 }
 
 static void set_scored_view(gs_job *job)
@@ -76,16 +73,20 @@ gs_status gs_job_read_texts(gs_job *job, gs_error *err)
     char *pad = NULL;
     gs_tokenizer *tokenizer = NULL;
     gs_texts texts = {0};
-    gs_status status = pad_token(job->recipe, &pad, err);
+    gs_status status = gs_recipe_pad_token(job->recipe, &pad, err);
     if (status == GS_OK) status = gs_tokenizer_open(&tokenizer, job->recipe->model_path, pad, err);
-    if (status == GS_OK) status = check_anti(job, tokenizer, err);
+    if (status == GS_OK) status = read_anti(job, tokenizer, err);
     if (status == GS_OK) status = read_calibration(job, &texts, err);
     if (status == GS_OK) status = gs_samples_encode(&job->samples, tokenizer, &texts, job->config.vocab, err);
     if (status == GS_OK) {
         job->calib_source = gs_strdup(texts.source ? texts.source : "--calib_texts");
         set_scored_view(job);
+        /* Under compat the reference's passes are kept apart; after the ranking walk the outlier stream does not run again. */
+        job->kv_from_anti = job->smoother && job->recipe->use_kvcache_quant && !job->recipe->reference_compat &&
+                            job->resolved.disable_level == 0 && same_ids(&job->anti, &job->samples);
         if (job->samples.longest > job->config.max_positions)
-            gs_job_message(job, GS_WARNING, "the longest calibration sample has %lld tokens, more than the model's %lld positions",
+            gs_job_message(job, GS_WARNING,
+                           "the longest calibration sample has %lld tokens, more than the model's %lld positions",
                            (long long)job->samples.longest, (long long)job->config.max_positions);
     }
     gs_texts_release(&texts);

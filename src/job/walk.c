@@ -24,8 +24,10 @@ static void walk_release(gs_walk *w)
     for (int role = 0; role < GS_ROLES; role++) {
         gs_fake_release(&w->fake[role]);
         gs_reference_release(&w->exact[role]);
+        gs_outlier_stats_release(&w->outliers[role]);
     }
     gs_kv_range_release(&w->kv);
+    gs_stream_release(&w->anti_stream);
     gs_stream_release(&w->float_stream);
     gs_stream_release(&w->quant_stream);
     gs_scratch_release(&w->scratch);

@@ -14,40 +14,43 @@
 
 typedef struct gs_walk {
     gs_job *job;
-    int block;               /* current */
+    int block; /* current */
 
     /* what the float pass looks for */
     bool want_kv, want_scores;
     const gs_samples *float_samples;
 
+    gs_stream anti_stream;                /* A: untouched weights */
     gs_stream float_stream, quant_stream; /* F and Q; empty when not needed */
     gs_rope rope;
     gs_scratch scratch;
     gs_prefetch prefetch;
-    gs_block *weights;       /* the current block, inside prefetch */
-    gs_chunk chunk;          /* the chunk at hand, for the taps */
+    gs_block *weights;                   /* the current block, inside prefetch */
+    gs_chunk chunk;                      /* the chunk at hand, for the taps */
+    gs_transform *transform;             /* of the current block */
+    gs_outlier_stats outliers[GS_ROLES]; /* by consumer */
 
     gs_fake_linear fake[GS_ROLES];
-    bool reference;          /* --reference_compat: products in the reference's float32 arithmetic */
+    bool reference;                      /* --reference_compat: products in the reference's float32 arithmetic */
     gs_reference_linear exact[GS_ROLES]; /* then: the block's float weights */
     gs_kv_range kv;
-    gs_buf code_rows;        /* int8 codes of one row tile of activations */
-    gs_buf emit_rows;        /* float32 rows of one weight chunk */
+    gs_buf code_rows; /* int8 codes of one row tile of activations */
+    gs_buf emit_rows; /* float32 rows of one weight chunk */
 
-    gs_writer *writer;       /* NULL in the pre-walk */
+    gs_writer *writer; /* NULL in the pre-walk */
     gs_behind behind;
 } gs_walk;
 
 typedef struct gs_step {
-    const char *name;        /* also the phase in the report */
+    const char *name; /* also the phase in the report */
     gs_status (*run)(gs_walk *w, gs_error *err);
 } gs_step;
 
 typedef struct gs_pass {
     const char *name;
     gs_status (*begin)(gs_walk *w, gs_error *err); /* streams from the embedding */
-    const gs_step *steps;    /* per block; ends with a NULL name */
-    const gs_step *last;     /* after the blocks: final norm and head */
+    const gs_step *steps;                          /* per block; ends with a NULL name */
+    const gs_step *last;                           /* after the blocks: final norm and head */
 } gs_pass;
 
 extern const gs_pass gs_pass_rank;     /* disable_level: float scores of every linear, first five samples */
@@ -56,16 +59,22 @@ extern const gs_pass gs_pass_quantize; /* the job */
 gs_status gs_walk_run(gs_job *job, const gs_pass *pass, gs_writer *writer, gs_error *err) GS_CHECKED;
 
 /* steps, one file each */
-gs_status gs_step_load(gs_walk *w, gs_error *err);       /* load.c */
-gs_status gs_step_observe(gs_walk *w, gs_error *err);    /* observe.c: float stream */
-/* y = x·Wᵀ + bias with the float weight of the current block. */
-gs_status gs_walk_float_linear(gs_walk *w, gs_role role, int64_t rows, const float *x, float *y, gs_error *err) GS_CHECKED;
+gs_status gs_step_load(gs_walk *w, gs_error *err);     /* load.c */
+gs_status gs_step_outliers(gs_walk *w, gs_error *err); /* outliers.c: statistics, smoothing */
+gs_status gs_step_observe(gs_walk *w, gs_error *err);  /* observe.c: float stream */
+gs_status gs_walk_kv_tap(void *ctx, const gs_chunk *chunk, const float *qkv, gs_error *err);
+gs_status gs_walk_load_exact(gs_walk *w,
+                             gs_error *err) GS_CHECKED; /* load.c: reference panels of the weights as they are now */
+/* y = x·Wᵀ + bias with the float weight of the current block, smoothed if it is. */
+gs_status gs_walk_float_linear(gs_walk *w, gs_role role, int64_t rows, const float *x, float *y,
+                               gs_error *err) GS_CHECKED;
+gs_status gs_step_smooth(gs_walk *w, gs_error *err); /* smooth.c: do_smooth */
 gs_status gs_step_observe_head(gs_walk *w, gs_error *err);
-gs_status gs_step_weights(gs_walk *w, gs_error *err);    /* emit.c: quantize and write weights */
-gs_status gs_step_calibrate(gs_walk *w, gs_error *err);  /* calibrate.c: fake-quantized stream */
-gs_status gs_step_derived(gs_walk *w, gs_error *err);    /* emit.c: scales, biases, KV */
-gs_status gs_step_head(gs_walk *w, gs_error *err);       /* head.c */
-gs_status gs_step_ends(gs_walk *w, gs_error *err);       /* head.c: embedding and final norm */
+gs_status gs_step_weights(gs_walk *w, gs_error *err);   /* emit.c: quantize and write weights */
+gs_status gs_step_calibrate(gs_walk *w, gs_error *err); /* calibrate.c: fake-quantized stream */
+gs_status gs_step_derived(gs_walk *w, gs_error *err);   /* emit.c: scales, biases, KV */
+gs_status gs_step_head(gs_walk *w, gs_error *err);      /* head.c */
+gs_status gs_step_ends(gs_walk *w, gs_error *err);      /* head.c: embedding and final norm */
 gs_status gs_begin_rank(gs_walk *w, gs_error *err);
 gs_status gs_begin_quantize(gs_walk *w, gs_error *err);
 
@@ -74,10 +83,17 @@ typedef struct gs_derived {
     int64_t out;
     const float *weight_scale;
     const int32_t *row_sum;
-    const float *bias;       /* NULL = none */
+    const float *bias; /* NULL = none */
     gs_act_params act;
 } gs_derived;
 gs_status gs_emit_derived(gs_walk *w, const gs_linear_out *to, const gs_derived *d, gs_error *err) GS_CHECKED;
+/* Rows per chunk: about GS_EMIT_BYTES of float32, a multiple of GS_PACK_ROWS so that panels can be filled chunk by chunk. */
+int64_t gs_emit_chunk_rows(int64_t in);
+/* w->fake[role] without writing anything: do_smooth's look ahead. Nothing for a float linear. */
+gs_status gs_emit_trial(gs_walk *w, gs_role role, gs_error *err) GS_CHECKED;
+/* A norm with what belongs to it; bias NULL = zeros, where one is written at all. */
+gs_status gs_emit_norm(gs_walk *w, const gs_norm_out *to, const float *weight, const float *bias,
+                       gs_error *err) GS_CHECKED;
 /* n float32 values as the tensor's own float type. */
 gs_status gs_emit_floats(gs_walk *w, int64_t index, const float *src, int64_t n, gs_error *err) GS_CHECKED;
 /* A checkpoint tensor copied, converted only if the output's type differs; NaN and Inf are refused. */

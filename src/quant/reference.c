@@ -56,8 +56,8 @@ void gs_reference_set_rows(gs_reference_linear *r, gs_compute *c, int64_t row0, 
     }
 }
 
-gs_status gs_reference_apply(const gs_reference_linear *r, gs_compute *c, int64_t rows, const float *x, const float *bias,
-                             float *y, gs_error *err)
+gs_status gs_reference_apply(const gs_reference_linear *r, gs_compute *c, int64_t rows, const float *x,
+                             const float *bias, float *y, gs_error *err)
 {
     gs_buf sum = {0};
     const int64_t n = rows * r->out;

@@ -13,9 +13,9 @@
 typedef struct gs_reference_linear {
     int64_t out, in;
     int n_parts;
-    int64_t block;    /* columns of each part but perhaps the last */
-    gs_packed *part;  /* [n_parts], F32 panels of [out, block] */
-    gs_buf gather;    /* rows of one part while packing */
+    int64_t block;   /* columns of each part but perhaps the last */
+    gs_packed *part; /* [n_parts], F32 panels of [out, block] */
+    gs_buf gather;   /* rows of one part while packing */
 } gs_reference_linear;
 
 size_t gs_reference_bytes(int64_t out, int64_t in);
@@ -26,7 +26,7 @@ void gs_reference_release(gs_reference_linear *r); /* accepts an all-zero struct
 /* w: [rows, in] float32. row0 is a multiple of GS_PACK_ROWS. */
 void gs_reference_set_rows(gs_reference_linear *r, gs_compute *c, int64_t row0, int64_t rows, const float *w);
 /* x: [rows, in], y: [rows, out], bias: [out] or NULL. */
-gs_status gs_reference_apply(const gs_reference_linear *r, gs_compute *c, int64_t rows, const float *x, const float *bias,
-                             float *y, gs_error *err) GS_CHECKED;
+gs_status gs_reference_apply(const gs_reference_linear *r, gs_compute *c, int64_t rows, const float *x,
+                             const float *bias, float *y, gs_error *err) GS_CHECKED;
 
 #endif

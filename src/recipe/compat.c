@@ -39,17 +39,17 @@ const gs_compat_row gs_compat_rows[GS_COMPAT_COUNT] = {
         {"m4 and m6 on the MLP",
          "Columns of dense_4h_to_h are scaled without scaling the matching rows of dense_h_to_4h: the model's "
          "function is destroyed.",
-         "Both sides are scaled, so that the function is kept.", "anti_method", false},
+         "Both sides are scaled, so that the function is kept.", "anti_method", true},
     [GS_COMPAT_SMOOTH_NAMES] =
         {"names under do_smooth",
          "Tensors are named self_attn.* instead of self_attention.*; no engine can load them, and disable_names "
          "under self_attention is ignored.",
-         "Names stay as they are in the checkpoint and disable_names applies.", "do_smooth", false},
+         "Names stay as they are in the checkpoint and disable_names applies.", "do_smooth", true},
     [GS_COMPAT_C8_KEYS_ALONE] =
         {"C8 keys without tensors",
          "With do_smooth, and without calibration data, the description has the keys of the key/value cache but "
          "no tensors are written.",
-         "Tensors are written with do_smooth; without data the request is refused.", "use_kvcache_quant", false},
+         "Tensors are written with do_smooth; without data the request is refused.", "use_kvcache_quant", true},
     [GS_COMPAT_SCALE_BIAS_FULL] = {"scale_bias of W4A8_DYNAMIC", "The full [out, in] matrix in float32.",
                                    "Reduced as for models whose names the script knows: row sums "
                                    "for column-parallel linears, 16 partial sums for row-parallel ones.",

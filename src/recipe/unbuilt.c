@@ -55,8 +55,6 @@ gs_status gs_recipe_check_built(const gs_recipe *r, const gs_resolved *s, gs_err
     missing(&list, s->type != GS_Q_W8A8, "type %s", gs_quant_type_name(s->type));
     missing(&list, s->co_sparse, "co_sparse");
     missing(&list, r->is_lowbit, "is_lowbit");
-    missing(&list, r->do_smooth && !s->per_group, "do_smooth");
-    missing(&list, r->anti_method != NULL && r->anti_method[0] != '\0', "anti_method %s", r->anti_method);
     missing(&list, r->use_fa_quant, "use_fa_quant");
     missing(&list, r->tp_size != 1, "tp_size %d", r->tp_size);
     missing(&list, r->use_reduce_quant, "use_reduce_quant");

@@ -104,6 +104,23 @@ static void put_linear(gs_json_out *j, const gs_linear_result *l)
     gs_json_out_end(j);
 }
 
+static void put_group(gs_json_out *j, const gs_group_result *g)
+{
+    gs_json_out_begin(j, '{');
+    put_key_text(j, "name", g->name);
+    put_key_text(j, "method", g->method);
+    put_key_text(j, "rule", g->branch);
+    put_double(j, "alpha", g->alpha);
+    put_double(j, "beta", g->beta);
+    put_double(j, "threshold", g->threshold);
+    put_double(j, "loss_before", g->loss_before);
+    put_double(j, "loss_after", g->loss_after);
+    put_double(j, "range_before", g->range_before);
+    put_double(j, "range_after", g->range_after);
+    put_int(j, "scaled_channels", g->scaled_channels);
+    gs_json_out_end(j);
+}
+
 static void put_totals(gs_json_out *j, const gs_report *r)
 {
     gs_json_out_key(j, "types");
@@ -180,6 +197,10 @@ char *gs_report_json(const gs_report *r, const gs_recipe *recipe, size_t *n)
     put_key_text(j, "cpu", r->cpu);
     put_totals(j, r);
     put_measured(j, r);
+    gs_json_out_key(j, "groups");
+    gs_json_out_begin(j, '[');
+    for (int i = 0; i < r->n_groups; i++) put_group(j, &r->groups[i]);
+    gs_json_out_end(j);
     gs_json_out_key(j, "linears");
     gs_json_out_begin(j, '[');
     for (int i = 0; i < r->n_linears; i++) put_linear(j, &r->linears[i]);

@@ -15,6 +15,8 @@ gs_linear_place gs_linear_place_of(const char *name);
 #define GS_REPORT_ROWS 48
 
 void gs_report_linears(const gs_report *r, gs_str *out);
+/* One line per group that outlier suppression has transformed; nothing when there are none. */
+void gs_report_groups(const gs_report *r, gs_str *out);
 /* "40 default fallback, 1 last linear": linears that stay float, by reason; empty when there are none. */
 void gs_report_floats(const gs_report *r, gs_str *out);
 

@@ -127,6 +127,7 @@ static void add_data(const gs_report *r, gs_str *out)
 void gs_report_text(const gs_report *r, gs_str *out)
 {
     gs_report_linears(r, out);
+    gs_report_groups(r, out);
     if (r->n_linears > 0) gs_str_addc(out, '\n');
     gs_str_printf(out, "%s written to %s\n", r->quant_type != NULL ? r->quant_type : "model",
                   r->output != NULL ? r->output : "?");

@@ -84,8 +84,8 @@ static void a_list_replaces_the_default(void **state)
 static void unknown_names_are_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"transformer.encoder.layers.0", "transformer.encoder.layers.3.mlp.dense_h_to_4h", "",
-                                      "transformer.encoder.layers.0.input_layernorm"};
+    static const char *const bad[] = {"transformer.encoder.layers.0", "transformer.encoder.layers.3.mlp.dense_h_to_4h",
+                                      "", "transformer.encoder.layers.0.input_layernorm"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         gs_job job;
         gs_error err = {0};

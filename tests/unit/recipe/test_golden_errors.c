@@ -81,8 +81,6 @@ static const golden not_built[] = {
     {"err-fa", "--use_fa_quant True", "use_fa_quant"},
     {"err-cosparse-dynamic", "--co_sparse True --is_dynamic True", "co_sparse"},
     {"err-cosparse-mindie", "--co_sparse True --mindie_format", "W8A8S"},
-    {"err-smooth-m1", "--do_smooth True --anti_method m1", "do_smooth, anti_method m1"},
-    {"err-anti-empty-m2", "--anti_method m2", "anti_method m2"},
     {"err-w16a16-mindie", "--w_bit 16 --a_bit 16 --mindie_format", "FLOAT"},
     {"err-w4a4-dynamic", "--w_bit 4 --a_bit 4 --is_dynamic True", "W4A4_FLATQUANT_DYNAMIC"},
     {"err-w4a8-dynamic-g32-mindie",

@@ -1,0 +1,121 @@
+/* do_smooth: the exponents are searched on the first calibration sample, as the fake-quantized model sees it: QKV's on the norm's
+ * output, H4's on what quantized attention makes of it. SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "job/walk.h"
+#include "smooth/do_smooth.h"
+
+/* The first sample alone on its way through the block. */
+typedef struct trial {
+    gs_walk *w;
+    gs_role searched; /* the linear whose input is wanted */
+    float *input;     /* [rows, hidden], filled by the tap */
+} trial;
+
+static bool wants(void *ctx, gs_role role)
+{
+    const trial *t = ctx;
+    return role == t->searched || t->w->fake[role].active;
+}
+
+static gs_status input(void *ctx, gs_role role, const gs_chunk *chunk, const float *x, gs_error *err)
+{
+    trial *t = ctx;
+    if (role != t->searched) return gs_fake_observe(&t->w->fake[role], &t->w->job->compute, chunk, x, err);
+    memcpy(t->input, x, (size_t)(chunk->rows * t->w->job->config.hidden) * sizeof *x);
+    return GS_OK;
+}
+
+static gs_status linear(void *ctx, gs_role role, const gs_chunk *chunk, int64_t row0, int64_t rows, const float *x,
+                        float *y, gs_error *err)
+{
+    trial *t = ctx;
+    gs_walk *w = t->w;
+    if (!w->fake[role].active) return gs_walk_float_linear(w, role, rows, x, y, err);
+    return gs_fake_forward(&w->fake[role], &w->job->compute, chunk, row0, rows, x, w->code_rows.data, y, err);
+}
+
+/* h: [rows, hidden], a copy of the first sample's stream; advanced up to the searched linear. */
+static gs_status run_trial(trial *t, const gs_chunk *chunk, float *h, gs_error *err)
+{
+    gs_walk *w = t->w;
+    const gs_taps taps = {.ctx = t, .wants = wants, .input = input, .linear = linear};
+    const gs_block view = gs_transform_view(w->transform, w->weights);
+    const gs_until until = t->searched == GS_QKV ? GS_UNTIL_QKV_OUTPUT : GS_UNTIL_H4_INPUT;
+    return gs_block_forward(&w->job->compute, &view, w->block, &w->rope, chunk, h, &w->scratch, &taps, until, err);
+}
+
+/* The smoothed weight as it is now: the stored panels, or a float32 copy where a method has transformed it already. */
+static gs_status current_weight(gs_walk *w, gs_role role, gs_packed *copy, const gs_packed **out, gs_error *err)
+{
+    const gs_packed *p = &w->weights->weight[role];
+    *out = p;
+    if (!w->transform->column[role] && !w->transform->row[role]) return GS_OK;
+    GS_TRY(gs_packed_alloc(copy, GS_PACK_F32, p->n, p->k, "smoothed weight", err));
+    const int64_t step = gs_emit_chunk_rows(p->k);
+    for (int64_t row = 0; row < p->n; row += step) {
+        const int64_t rows = p->n - row < step ? p->n - row : step;
+        gs_transform_rows(w->transform, &w->job->compute, w->weights, role, row, rows, w->emit_rows.data);
+        gs_pack_rows(&w->job->compute, copy, row, rows, w->emit_rows.data);
+    }
+    *out = copy;
+    return GS_OK;
+}
+
+static gs_status search(gs_walk *w, gs_norm norm, gs_role role, int64_t rows, const float *x, gs_error *err)
+{
+    gs_job *job = w->job;
+    gs_packed copy = {0};
+    const gs_packed *weight;
+    const int64_t hidden = job->config.hidden;
+    float *shift = gs_alloc_array((size_t)(2 * hidden + w->weights->weight[role].n), sizeof *shift);
+    float *scale = shift + hidden, *add = scale + hidden;
+    gs_do_smooth_choice choice = {0};
+    gs_status status = current_weight(w, role, &copy, &weight, err);
+    if (status == GS_OK)
+        status = gs_do_smooth_search(&job->compute, weight, rows, x, job->resolved.w_bit == 4 ? 4 : 8,
+                                     job->recipe->reference_compat, shift, scale, &choice, err);
+    if (status == GS_OK) {
+        gs_do_smooth_bias(&job->compute, weight, shift, add);
+        gs_transform_shift(w->transform, w->weights, norm, role, shift, add);
+        gs_transform_norm(w->transform, w->weights, norm, role, scale);
+        w->transform->smoothed[norm] = true;
+        w->transform->smooth_alpha[norm] = choice.alpha;
+        w->transform->smooth_before[norm] = choice.loss_before;
+        w->transform->smooth_after[norm] = choice.loss_after;
+    }
+    gs_packed_release(&copy);
+    gs_free(shift);
+    return status;
+}
+
+static gs_status search_block(gs_walk *w, const gs_chunk *chunk, float *h, float *x, gs_error *err)
+{
+    trial t = {.w = w, .searched = GS_QKV, .input = x};
+    GS_TRY(run_trial(&t, chunk, h, err));
+    GS_TRY(search(w, GS_NORM_INPUT, GS_QKV, chunk->rows, x, err));
+    GS_TRY(gs_emit_trial(w, GS_QKV, err));
+    GS_TRY(gs_emit_trial(w, GS_DENSE, err));
+    t.searched = GS_H4;
+    memcpy(h, gs_stream_rows(&w->quant_stream, 0), (size_t)(chunk->rows * w->job->config.hidden) * sizeof *h);
+    GS_TRY(run_trial(&t, chunk, h, err));
+    return search(w, GS_NORM_POST, GS_H4, chunk->rows, x, err);
+}
+
+gs_status gs_step_smooth(gs_walk *w, gs_error *err)
+{
+    gs_job *job = w->job;
+    if (!job->recipe->do_smooth || w->quant_stream.tokens == 0) return GS_OK;
+    const int64_t rows = job->samples.start[1], hidden = job->config.hidden;
+    const gs_chunk chunk = {.count = 1, .rows = rows, .start = job->samples.start};
+    gs_buf work = {0};
+    GS_TRY(gs_buf_alloc(&work, (size_t)(2 * rows * hidden) * sizeof(float), "first calibration sample", err));
+    float *h = work.data, *x = h + rows * hidden;
+    memcpy(h, gs_stream_rows(&w->quant_stream, 0), (size_t)(rows * hidden) * sizeof *h);
+    for (int role = 0; role < GS_ROLES; role++) gs_fake_release(&w->fake[role]);
+    gs_status status = search_block(w, &chunk, h, x, err);
+    for (int role = 0; role < GS_ROLES; role++) gs_fake_release(&w->fake[role]);
+    gs_buf_release(&work);
+    if (status != GS_OK) return gs_wrap(err, "--do_smooth, block %d", w->block);
+    return w->reference ? gs_walk_load_exact(w, err) : GS_OK;
+}
