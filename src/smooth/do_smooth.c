@@ -103,8 +103,8 @@ static gs_status search_exponent(search *q, gs_do_smooth_choice *choice, gs_erro
     return GS_OK;
 }
 
-static gs_status search_all(search *q, const float *x, bool compat, float *shift, float *scale, gs_do_smooth_choice *choice,
-                            gs_error *err)
+static gs_status search_all(search *q, const float *x, bool compat, float *shift, float *scale,
+                            gs_do_smooth_choice *choice, gs_error *err)
 {
     GS_TRY(centre(q, x, shift, err));
     GS_TRY(search_exponent(q, choice, err));
@@ -112,18 +112,20 @@ static gs_status search_all(search *q, const float *x, bool compat, float *shift
         const bool constant = q->a[i] == 0.0f;
         choice->zero_channels += constant;
         const float w = fmaxf(q->w[i], GS_SMOOTH_LEAST);
-        scale[i] = constant && !compat ? 1.0f
-                                       : gs_smooth_ratio(q->a[i], (float)choice->alpha, w, (float)(1.0 - choice->alpha));
+        scale[i] = constant && !compat
+                       ? 1.0f
+                       : gs_smooth_ratio(q->a[i], (float)choice->alpha, w, (float)(1.0 - choice->alpha));
     }
     return GS_OK;
 }
 
-gs_status gs_do_smooth_search(gs_compute *c, const gs_packed *weight, int64_t rows, const float *x, int w_bit, bool compat,
-                              float *shift, float *scale, gs_do_smooth_choice *choice, gs_error *err)
+gs_status gs_do_smooth_search(gs_compute *c, const gs_packed *weight, int64_t rows, const float *x, int w_bit,
+                              bool compat, float *shift, float *scale, gs_do_smooth_choice *choice, gs_error *err)
 {
     const size_t n = (size_t)weight->k;
     *choice = (gs_do_smooth_choice){0};
-    if (rows <= 0) return gs_fail(err, GS_ERR_USAGE, "do_smooth needs a first calibration sample with at least one token");
+    if (rows <= 0)
+        return gs_fail(err, GS_ERR_USAGE, "do_smooth needs a first calibration sample with at least one token");
     gs_buf memory;
     GS_TRY(gs_buf_alloc(&memory, (GRID + 5 + (size_t)rows) * n * sizeof(float), "the first calibration sample", err));
     search q = {.c = c, .a = memory.data};
@@ -132,8 +134,15 @@ gs_status gs_do_smooth_search(gs_compute *c, const gs_packed *weight, int64_t ro
     q.high = q.low + n;
     q.t = q.high + n;
     q.centred = q.t + (GRID + 1) * n;
-    q.trial = (gs_trial){.weight = weight, .rows = rows, .stride = 1, .x = q.centred, .min = q.low, .max = q.high,
-                         .symmetric = true, .kind = w_bit == 4 ? GS_TRIAL_W4_OUTLIERS : GS_TRIAL_W8, .power = 4};
+    q.trial = (gs_trial){.weight = weight,
+                         .rows = rows,
+                         .stride = 1,
+                         .x = q.centred,
+                         .min = q.low,
+                         .max = q.high,
+                         .symmetric = true,
+                         .kind = w_bit == 4 ? GS_TRIAL_W4_OUTLIERS : GS_TRIAL_W8,
+                         .power = 4};
     const gs_status status = search_all(&q, x, compat, shift, scale, choice, err);
     gs_buf_release(&memory);
     return status;

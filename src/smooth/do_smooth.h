@@ -14,8 +14,9 @@ typedef struct gs_do_smooth_choice {
 
 /* x: [rows, in], what the norm gave for the first calibration sample; weight: [out, in]; w_bit 4 or 8; compat: constant channels get
  * 1e-5 as in the reference. shift, scale: [in]. GS_ERR_NUMERIC on NaN or Inf in x. */
-gs_status gs_do_smooth_search(gs_compute *c, const gs_packed *weight, int64_t rows, const float *x, int w_bit, bool compat,
-                              float *shift, float *scale, gs_do_smooth_choice *choice, gs_error *err) GS_CHECKED;
+gs_status gs_do_smooth_search(gs_compute *c, const gs_packed *weight, int64_t rows, const float *x, int w_bit,
+                              bool compat, float *shift, float *scale, gs_do_smooth_choice *choice,
+                              gs_error *err) GS_CHECKED;
 /* add: [out] = W·shift. */
 void gs_do_smooth_bias(gs_compute *c, const gs_packed *weight, const float *shift, float *add);
 

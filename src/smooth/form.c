@@ -20,10 +20,10 @@ static int64_t block_end(const gs_form *f, int64_t b) { return b * GS_FORM_COLS 
 typedef struct builder {
     gs_form *form;
     gs_buf memory;
-    float *rows;   /* [STRIP, channels] of F */
-    float *turned; /* [channels, STRIP] */
-    float *part;   /* [channels, GS_FORM_COLS] */
-    float *sum;    /* blocks of FᵀF, each [block end, block cols] */
+    float *rows;               /* [STRIP, channels] of F */
+    float *turned;             /* [channels, STRIP] */
+    float *part;               /* [channels, GS_FORM_COLS] */
+    float *sum;                /* blocks of FᵀF, each [block end, block cols] */
     int64_t strip, strip_rows; /* at hand */
 } builder;
 
@@ -126,13 +126,31 @@ static gs_form_kind cheaper(const gs_packed *factor, double expected)
     return expected * k * half + n * k * half < 0.8 * expected * n * k ? GS_FORM_GRAM : GS_FORM_PRODUCT;
 }
 
-gs_status gs_form_init(gs_form *f, gs_compute *c, const gs_packed *factor, double expected, gs_form_kind kind, gs_error *err)
+enum { TILE_VALUES = 8 << 20, MOST_ROWS = 1024, LEAST_ROWS = 128 };
+
+static int64_t tile_rows(int64_t width)
 {
-    enum { TILE_VALUES = 8 << 20, MOST_ROWS = 1024, LEAST_ROWS = 128 };
+    const int64_t rows = TILE_VALUES / width;
+    return rows > MOST_ROWS ? MOST_ROWS : rows < LEAST_ROWS ? LEAST_ROWS : rows;
+}
+
+size_t gs_form_bytes(int64_t n, int64_t channels)
+{
+    const int64_t blocks = ceil_div(channels, GS_FORM_COLS), padded = blocks * GS_FORM_COLS, strip = min_i64(STRIP, n);
+    const int64_t triangle = GS_FORM_COLS * GS_FORM_COLS * blocks * (blocks + 1) / 2; /* as sums and as panels */
+    const int64_t building = 2 * strip * channels + channels * GS_FORM_COLS + 2 * triangle + GS_FORM_COLS * (strip + 1);
+    const int64_t width = n > GS_FORM_COLS ? n : GS_FORM_COLS;
+    const int64_t using =
+        tile_rows(width) * width > MOST_ROWS * GS_FORM_COLS ? tile_rows(width) * width : MOST_ROWS * GS_FORM_COLS;
+    return (size_t)(building + using + 2 * padded) * sizeof(float) + MOST_ROWS * sizeof(double);
+}
+
+gs_status gs_form_init(gs_form *f, gs_compute *c, const gs_packed *factor, double expected, gs_form_kind kind,
+                       gs_error *err)
+{
     *f = (gs_form){.factor = factor, .kind = kind == GS_FORM_AUTO ? cheaper(factor, expected) : kind};
     const int64_t width = f->kind == GS_FORM_GRAM ? GS_FORM_COLS : factor->n;
-    const int64_t rows = TILE_VALUES / width;
-    f->tile = rows > MOST_ROWS ? MOST_ROWS : rows < LEAST_ROWS ? LEAST_ROWS : rows;
+    f->tile = tile_rows(width);
     const size_t row = (size_t)width * sizeof(float) + sizeof(double);
     gs_status status = gs_buf_alloc(&f->memory, (size_t)f->tile * row, "outputs of a linear", err);
     f->row = f->memory.data;

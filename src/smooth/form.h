@@ -25,6 +25,8 @@ typedef struct gs_form {
 /* expected: about how many vectors will be summed in all. kind: AUTO, or a fixed one for tests. */
 gs_status gs_form_init(gs_form *f, gs_compute *c, const gs_packed *factor, double expected, gs_form_kind kind,
                        gs_error *err) GS_CHECKED;
+/* The most memory a form for [n, channels] takes, while it is made and after, whichever way it chooses. */
+size_t gs_form_bytes(int64_t n, int64_t channels);
 void gs_form_release(gs_form *f);
 /* Adds ‖F·d_t‖² of all rows of d: [rows, channels] to *sum, in row order. */
 void gs_form_add(const gs_form *f, gs_compute *c, int64_t rows, const float *d, double *sum);

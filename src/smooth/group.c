@@ -42,8 +42,13 @@ void gs_smooth_ratios(const gs_smooth_group *g, double alpha, const float *w, do
 
 void gs_smooth_choice_init(gs_smooth_choice *choice, const char *branch)
 {
-    *choice = (gs_smooth_choice){.branch = branch, .index = -1, .alpha = NAN, .beta = NAN, .threshold = NAN,
-                                 .loss_before = NAN, .loss_after = NAN};
+    *choice = (gs_smooth_choice){.branch = branch,
+                                 .index = -1,
+                                 .alpha = NAN,
+                                 .beta = NAN,
+                                 .threshold = NAN,
+                                 .loss_before = NAN,
+                                 .loss_after = NAN};
 }
 
 gs_status gs_smooth_finish(const gs_smooth_group *g, const float *s, gs_smooth_choice *choice, gs_error *err)

@@ -23,7 +23,8 @@ static inline bool gs_smooth_dead(const gs_smooth_group *g, int64_t channel)
 
 void gs_smooth_choice_init(gs_smooth_choice *choice, const char *branch);
 /* Counts and ranges of s; GS_ERR_NUMERIC if a scale is not a positive number. The last step of every method. */
-gs_status gs_smooth_finish(const gs_smooth_group *g, const float *s, gs_smooth_choice *choice, gs_error *err) GS_CHECKED;
+gs_status gs_smooth_finish(const gs_smooth_group *g, const float *s, gs_smooth_choice *choice,
+                           gs_error *err) GS_CHECKED;
 
 /* ---- linear -> linear ---- */
 
@@ -34,7 +35,8 @@ typedef enum gs_pair_rule {
     GS_PAIR_BLOCKS   /* per head, in/heads ones and then in/heads scales: the reference's mistake */
 } gs_pair_rule;
 /* GS_ERR_UNSUPPORTED where the shapes allow no rule. */
-gs_status gs_pair_rule_find(const gs_smooth_group *g, const gs_smooth_pair *p, gs_pair_rule *rule, gs_error *err) GS_CHECKED;
+gs_status gs_pair_rule_find(const gs_smooth_group *g, const gs_smooth_pair *p, gs_pair_rule *rule,
+                            gs_error *err) GS_CHECKED;
 /* Channel of the consumer that query head `head` (0 … heads/groups-1) of value row `row` feeds. */
 int64_t gs_pair_channel(const gs_smooth_pair *p, int64_t row, int64_t head);
 /* GROUPED: one[groups·head_dim] is spread over s; all: div is filled from s. */

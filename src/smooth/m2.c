@@ -140,7 +140,8 @@ static gs_status measure_all(search *q, gs_smooth_choice *choice, gs_error *err)
 }
 
 /* s: the ratios when it starts, the scales when it is done. */
-static gs_status search_thresholds(gs_compute *c, const gs_smooth_group *g, float *s, gs_smooth_choice *choice, gs_error *err)
+static gs_status search_thresholds(gs_compute *c, const gs_smooth_group *g, float *s, gs_smooth_choice *choice,
+                                   gs_error *err)
 {
     const size_t n = (size_t)g->stats->channels;
     gs_buf memory;
@@ -173,5 +174,16 @@ static gs_status scale(gs_compute *c, const gs_smooth_group *g, float *s, gs_smo
     return gs_smooth_finish(g, s, choice, err);
 }
 
-const gs_smoother gs_smoother_m2 = {
-    .name = "m2", .title = "Outlier Suppression+", .norm_bias = true, .needs_first = true, .scale = scale};
+static size_t bytes(int64_t out, int64_t in, int64_t first_rows, int64_t n_rows)
+{
+    (void)first_rows;
+    (void)n_rows;
+    return (size_t)((TILE + 3) * in) * sizeof(float) + gs_form_bytes(out, in);
+}
+
+const gs_smoother gs_smoother_m2 = {.name = "m2",
+                                    .title = "Outlier Suppression+",
+                                    .norm_bias = true,
+                                    .needs_first = true,
+                                    .bytes = bytes,
+                                    .scale = scale};

@@ -34,7 +34,8 @@ static void mean_task(void *ctx, int64_t task, int worker)
     (void)worker;
     const mean_job *const j = ctx;
     const gs_outlier_stats *const stats = j->stats;
-    const int64_t first = task * MEAN_COLS, n = stats->channels - first < MEAN_COLS ? stats->channels - first : MEAN_COLS;
+    const int64_t first = task * MEAN_COLS,
+                  n = stats->channels - first < MEAN_COLS ? stats->channels - first : MEAN_COLS;
     double sum[MEAN_COLS] = {0};
     for (int64_t t = 0; t < stats->first_rows; t++) {
         const float *const x = stats->first + t * stats->channels + first;
@@ -173,7 +174,8 @@ static gs_status scale(gs_compute *c, const gs_smooth_group *g, float *s, gs_smo
     if (g->stats->first_rows == 0) return gs_fail(err, GS_ERR_USAGE, "m3 needs at least one token of outlier text");
     gs_buf memory;
     search q = {.c = c, .g = g, .chunk = gs_smooth_chunk_rows(n)};
-    GS_TRY(gs_buf_alloc(&memory, (size_t)((EXPONENTS + 2 * q.chunk) * n) * sizeof(float), "weight rows of a search", err));
+    GS_TRY(
+        gs_buf_alloc(&memory, (size_t)((EXPONENTS + 2 * q.chunk) * n) * sizeof(float), "weight rows of a search", err));
     q.s = memory.data;
     q.rows = q.s + EXPONENTS * n;
     q.d = q.rows + q.chunk * n;
@@ -192,5 +194,13 @@ static gs_status scale(gs_compute *c, const gs_smooth_group *g, float *s, gs_smo
     return status == GS_OK ? gs_smooth_finish(g, s, choice, err) : status;
 }
 
+static size_t bytes(int64_t out, int64_t in, int64_t first_rows, int64_t n_rows)
+{
+    (void)out;
+    (void)n_rows;
+    return (size_t)((EXPONENTS + 2 * gs_smooth_chunk_rows(in)) * in) * sizeof(float) +
+           gs_packed_bytes(GS_PACK_F32, first_rows > 0 ? first_rows : 1, in) + gs_form_bytes(first_rows, in);
+}
+
 const gs_smoother gs_smoother_m3 = {
-    .name = "m3", .title = "AWQ scale search", .norm_bias = true, .needs_first = true, .scale = scale};
+    .name = "m3", .title = "AWQ scale search", .norm_bias = true, .needs_first = true, .bytes = bytes, .scale = scale};

@@ -52,7 +52,8 @@ static float finest_cut(const float *sorted, int64_t n, bool upper, float coarse
         /* cut between d_i and d_{i+1}; the rest grows, so the upper side is read from the last cut to the first */
         const int64_t i = upper ? n - 2 - step : step;
         const float before = sorted[n - 1 - i], after = sorted[n - 2 - i];
-        const double metric = fabs((double)before - (double)after) - spread_add(&rest, (double)(upper ? after : before));
+        const double metric =
+            fabs((double)before - (double)after) - spread_add(&rest, (double)(upper ? after : before));
         if (upper ? metric < best || metric <= least_metric : metric <= best) continue;
         best = metric;
         cut = upper ? after : before;

@@ -37,8 +37,14 @@ static void fill_scales(const search *q, int slot, double alpha, double beta)
 static gs_status measure(search *q, int count, const int *slot, int64_t stride, gs_error *err)
 {
     const gs_outlier_stats *const stats = q->g->stats;
-    const gs_trial trial = {.weight = q->g->weight, .x = stats->rows, .stride = stride, .min = stats->min, .max = stats->max,
-                            .rows = (stats->n_rows + stride - 1) / stride, .kind = GS_TRIAL_W8, .power = 2};
+    const gs_trial trial = {.weight = q->g->weight,
+                            .x = stats->rows,
+                            .stride = stride,
+                            .min = stats->min,
+                            .max = stats->max,
+                            .rows = (stats->n_rows + stride - 1) / stride,
+                            .kind = GS_TRIAL_W8,
+                            .power = 2};
     double error[GRID + 1], reference;
     for (int i = 0; i < count; i++) fill_scales(q, i, q->alpha[slot[i]], q->beta[slot[i]]);
     GS_TRY(gs_trial_run(q->c, &trial, count, q->t, error, &reference, err));
@@ -115,13 +121,15 @@ static gs_status search_exponents(search *q, gs_error *err)
 }
 
 /* w: the column maxima of the weight when it is done. */
-static gs_status find_exponents(gs_compute *c, const gs_smooth_group *g, float *w, gs_smooth_choice *choice, gs_error *err)
+static gs_status find_exponents(gs_compute *c, const gs_smooth_group *g, float *w, gs_smooth_choice *choice,
+                                gs_error *err)
 {
     gs_smooth_choice_init(choice, "search");
     if (g->stats->n_rows == 0) return gs_fail(err, GS_ERR_USAGE, "m6 needs at least one token of outlier text");
     GS_TRY(gs_smooth_weight_max(c, g->weight, GS_SMOOTH_LEAST, w, err));
     gs_buf memory;
-    GS_TRY(gs_buf_alloc(&memory, (GRID + 1) * (size_t)g->weight->k * sizeof(float), "candidate scales of a group", err));
+    GS_TRY(
+        gs_buf_alloc(&memory, (GRID + 1) * (size_t)g->weight->k * sizeof(float), "candidate scales of a group", err));
     search q = {.c = c, .g = g, .w = w, .t = memory.data};
     const gs_status status = search_exponents(&q, err);
     gs_buf_release(&memory);
@@ -172,5 +180,16 @@ static gs_status pair(gs_compute *c, const gs_smooth_group *g, const gs_smooth_p
     return gs_smooth_finish(g, s, choice, err);
 }
 
-const gs_smoother gs_smoother_m6 = {
-    .name = "m6", .title = "flex smooth", .pairs = true, .needs_rows = true, .scale = scale, .pair = pair};
+static size_t bytes(int64_t out, int64_t in, int64_t first_rows, int64_t n_rows)
+{
+    (void)first_rows;
+    return (size_t)((GRID + 1) * in) * sizeof(float) + gs_trial_bytes(GRID + 1, n_rows, out, in);
+}
+
+const gs_smoother gs_smoother_m6 = {.name = "m6",
+                                    .title = "flex smooth",
+                                    .pairs = true,
+                                    .needs_rows = true,
+                                    .bytes = bytes,
+                                    .scale = scale,
+                                    .pair = pair};

@@ -11,8 +11,10 @@ static gs_status rule_by_shape(const gs_smooth_group *g, const gs_smooth_pair *p
     if (p->rows == 2 * in) {
         if (p->heads <= 0 || in % p->heads != 0)
             return gs_fail(err, GS_ERR_UNSUPPORTED,
-                           "the reference cuts %lld channels into %lld heads, which does not come out even, and fails; run without "
-                           "--reference_compat", (long long)in, (long long)p->heads);
+                           "the reference cuts %lld channels into %lld heads, which does not come out even, and fails; "
+                           "run without "
+                           "--reference_compat",
+                           (long long)in, (long long)p->heads);
         *rule = GS_PAIR_BLOCKS;
     } else if (g->weight->n == in && p->rows != in && p->rows != 3 * in) {
         *rule = GS_PAIR_GROUPED;
@@ -32,9 +34,10 @@ gs_status gs_pair_rule_find(const gs_smooth_group *g, const gs_smooth_pair *p, g
     const bool grouped = p->groups > 0 && p->heads % p->groups == 0 && p->heads * p->head_dim == in &&
                          p->groups * p->head_dim <= p->rows;
     if ((*rule == GS_PAIR_GROUPED && !grouped) || (*rule == GS_PAIR_LAST && p->rows < in))
-        return gs_fail(err, GS_ERR_UNSUPPORTED,
-                       "a producer of %lld rows (%lld heads in %lld groups of width %lld) cannot be paired with %lld inputs",
-                       (long long)p->rows, (long long)p->heads, (long long)p->groups, (long long)p->head_dim, (long long)in);
+        return gs_fail(
+            err, GS_ERR_UNSUPPORTED,
+            "a producer of %lld rows (%lld heads in %lld groups of width %lld) cannot be paired with %lld inputs",
+            (long long)p->rows, (long long)p->heads, (long long)p->groups, (long long)p->head_dim, (long long)in);
     return GS_OK;
 }
 

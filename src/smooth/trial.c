@@ -8,10 +8,10 @@
 #include "smooth/group.h"
 
 enum {
-    ROWS = 2048,                /* input rows at once */
-    CODE_BYTES = 192 << 20,     /* input codes of all candidates at hand, unless one needs more */
-    BLOCK = 16,                 /* constant trip counts let compilers take several elements at once */
-    MOST_ZERO = 1024,           /* zero point of the integer product; the rest goes into the bias */
+    ROWS = 2048,            /* input rows at once */
+    CODE_BYTES = 192 << 20, /* input codes of all candidates at hand, unless one needs more */
+    BLOCK = 16,             /* constant trip counts let compilers take several elements at once */
+    MOST_ZERO = 1024,       /* zero point of the integer product; the rest goes into the bias */
 };
 #define ROUNDER 12582912.0f /* 1.5·2^23: adding and subtracting it rounds half to even below 2^22 */
 
@@ -23,21 +23,22 @@ typedef struct run {
     gs_compute *c;
     const gs_trial *trial;
     int64_t channels, chunk; /* chunk: weight rows at once */
+    int64_t turn;            /* input rows at once */
     int batch;               /* candidates at once */
     gs_buf memory;
-    int8_t *x_codes;  /* [batch, ROWS, channels] */
-    input_grid *grid; /* [batch] */
-    float *x_rows;    /* [ROWS, channels], when rows are picked */
-    float *w_rows;    /* [chunk, channels] */
-    int8_t *w_codes;  /* [chunk, channels] */
-    float *w_scale, *bias;      /* [chunk] */
-    float *want, *got;          /* [ROWS, chunk] */
-    float *row_scale;           /* [ROWS] */
-    int32_t *row_zero;          /* [ROWS] */
-    double *row_sum;            /* [ROWS] */
-    gs_packed floats, codes;    /* [chunk, channels] */
+    int8_t *x_codes;                 /* [batch, turn, channels] */
+    input_grid *grid;                /* [batch] */
+    float *x_rows;                   /* [turn, channels], when rows are picked */
+    float *w_rows;                   /* [chunk, channels] */
+    int8_t *w_codes;                 /* [chunk, channels] */
+    float *w_scale, *bias;           /* [chunk] */
+    float *want, *got;               /* [turn, chunk] */
+    float *row_scale;                /* [turn] */
+    int32_t *row_zero;               /* [turn] */
+    double *row_sum;                 /* [turn] */
+    gs_packed floats, codes;         /* [chunk, channels] */
     int64_t row0, rows, w_row0, w_n; /* at hand */
-    const float *x;             /* [rows, channels] at hand */
+    const float *x;                  /* [rows, channels] at hand */
 } run;
 
 static int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -227,7 +228,7 @@ static double try_candidate(run *r, int slot, const float *t)
         r->row_scale[i] = grid.step;
         r->row_zero[i] = (int32_t)zero;
     }
-    gs_gemm_s8(r->c, codes, r->rows, r->x_codes + slot * (int64_t)ROWS * r->channels, r->channels, r->row_scale, r->row_zero,
+    gs_gemm_s8(r->c, codes, r->rows, r->x_codes + slot * r->turn * r->channels, r->channels, r->row_scale, r->row_zero,
                r->w_scale, rest != 0.0f ? r->bias : NULL, r->got, r->w_n);
     return sum_rows(r, r->got, r->trial->power);
 }
@@ -237,8 +238,8 @@ static gs_status try_batch(run *r, int count, const float *t, double *error, dou
     const gs_packed *const weight = r->trial->weight;
     for (int i = 0; i < count; i++) {
         r->grid[i] = grid_for(r->trial, t + i * r->channels);
-        code_job job = {.r = r, .t = t + i * r->channels, .grid = r->grid[i],
-                        .codes = r->x_codes + i * (int64_t)ROWS * r->channels};
+        code_job job = {
+            .r = r, .t = t + i * r->channels, .grid = r->grid[i], .codes = r->x_codes + i * r->turn * r->channels};
         gs_pool_run(r->c->pool, r->rows, input_task, &job);
     }
     for (r->w_row0 = 0; r->w_row0 < weight->n; r->w_row0 += r->chunk) {
@@ -257,11 +258,12 @@ static gs_status try_batch(run *r, int count, const float *t, double *error, dou
 static void take_rows(run *r)
 {
     const gs_trial *const trial = r->trial;
-    r->rows = min_i64(ROWS, trial->rows - r->row0);
+    r->rows = min_i64(r->turn, trial->rows - r->row0);
     r->x = trial->x + r->row0 * trial->stride * r->channels;
     if (trial->stride == 1) return;
     for (int64_t i = 0; i < r->rows; i++)
-        memcpy(r->x_rows + i * r->channels, r->x + i * trial->stride * r->channels, (size_t)r->channels * sizeof(float));
+        memcpy(r->x_rows + i * r->channels, r->x + i * trial->stride * r->channels,
+               (size_t)r->channels * sizeof(float));
     r->x = r->x_rows;
 }
 
@@ -272,15 +274,40 @@ static void *carve(char **at, size_t bytes)
     return p;
 }
 
+static int batch_of(int count, int64_t turn, int64_t channels)
+{
+    const int64_t fit = CODE_BYTES / turn / channels;
+    return fit >= count ? count : fit < 1 ? 1 : (int)fit;
+}
+
+static int64_t chunk_of(int64_t out, int64_t in)
+{
+    return min_i64(gs_smooth_chunk_rows(in), (out + GS_PACK_ROWS - 1) / GS_PACK_ROWS * GS_PACK_ROWS);
+}
+
+/* Of run.memory. */
+static size_t memory_bytes(int batch, int64_t turn, int64_t chunk, int64_t channels)
+{
+    const size_t rows = (size_t)turn, n = (size_t)channels, weights = (size_t)chunk;
+    return (size_t)batch * (rows * n + sizeof(input_grid)) + rows * n * sizeof(float) + weights * (n * 5 + 8) +
+           rows * (weights * 8 + 16) + (size_t)12 * 64;
+}
+
+size_t gs_trial_bytes(int count, int64_t rows, int64_t out, int64_t in)
+{
+    const int64_t turn = min_i64(ROWS, rows), chunk = chunk_of(out, in);
+    if (turn <= 0) return 0;
+    return memory_bytes(batch_of(count, turn, in), turn, chunk, in) + gs_packed_bytes(GS_PACK_F32, chunk, in) +
+           gs_packed_bytes(GS_PACK_S8, chunk, in);
+}
+
 static gs_status run_init(run *r, int count, gs_error *err)
 {
-    const size_t n = (size_t)r->channels, chunk = (size_t)r->chunk, one = ROWS * n;
-    const size_t fit = CODE_BYTES / one;
-    r->batch = fit >= (size_t)count ? count : fit < 1 ? 1 : (int)fit;
+    const size_t n = (size_t)r->channels, chunk = (size_t)r->chunk, turn = (size_t)r->turn, one = turn * n;
     const bool picked = r->trial->stride != 1;
-    const size_t bytes = (size_t)r->batch * (one + sizeof(input_grid)) + (picked ? one * 4 : 0) + chunk * n * 5 + chunk * 8 +
-                         ROWS * (chunk * 8 + 16) + (size_t)16 * 64;
-    GS_TRY(gs_buf_alloc(&r->memory, bytes, "trial outputs of a linear", err));
+    r->batch = batch_of(count, r->turn, r->channels);
+    GS_TRY(gs_buf_alloc(&r->memory, memory_bytes(r->batch, r->turn, r->chunk, r->channels), "trial outputs of a linear",
+                        err));
     char *at = r->memory.data;
     r->x_codes = carve(&at, (size_t)r->batch * one);
     r->grid = carve(&at, (size_t)r->batch * sizeof(input_grid));
@@ -289,11 +316,11 @@ static gs_status run_init(run *r, int count, gs_error *err)
     r->w_codes = carve(&at, chunk * n);
     r->w_scale = carve(&at, chunk * sizeof(float));
     r->bias = carve(&at, chunk * sizeof(float));
-    r->want = carve(&at, ROWS * chunk * sizeof(float));
-    r->got = carve(&at, ROWS * chunk * sizeof(float));
-    r->row_scale = carve(&at, ROWS * sizeof(float));
-    r->row_zero = carve(&at, ROWS * sizeof(int32_t));
-    r->row_sum = carve(&at, ROWS * sizeof(double));
+    r->want = carve(&at, turn * chunk * sizeof(float));
+    r->got = carve(&at, turn * chunk * sizeof(float));
+    r->row_scale = carve(&at, turn * sizeof(float));
+    r->row_zero = carve(&at, turn * sizeof(int32_t));
+    r->row_sum = carve(&at, turn * sizeof(double));
     GS_TRY(gs_packed_alloc(&r->floats, GS_PACK_F32, r->chunk, r->channels, "weight rows of a trial", err));
     return gs_packed_alloc(&r->codes, GS_PACK_S8, r->chunk, r->channels, "weight codes of a trial", err);
 }
@@ -301,7 +328,7 @@ static gs_status run_init(run *r, int count, gs_error *err)
 static gs_status run_all(run *r, int count, const float *t, double *error, double *reference, gs_error *err)
 {
     GS_TRY(run_init(r, count, err));
-    for (r->row0 = 0; r->row0 < r->trial->rows; r->row0 += ROWS) {
+    for (r->row0 = 0; r->row0 < r->trial->rows; r->row0 += r->turn) {
         take_rows(r);
         for (int i = 0; i < count; i += r->batch) {
             const int n = count - i < r->batch ? count - i : r->batch;
@@ -311,12 +338,14 @@ static gs_status run_all(run *r, int count, const float *t, double *error, doubl
     return GS_OK;
 }
 
-gs_status gs_trial_run(gs_compute *c, const gs_trial *trial, int count, const float *t, double *error, double *reference,
-                       gs_error *err)
+gs_status gs_trial_run(gs_compute *c, const gs_trial *trial, int count, const float *t, double *error,
+                       double *reference, gs_error *err)
 {
-    const int64_t chunk = gs_smooth_chunk_rows(trial->weight->k);
-    const int64_t needed = (trial->weight->n + GS_PACK_ROWS - 1) / GS_PACK_ROWS * GS_PACK_ROWS;
-    run r = {.c = c, .trial = trial, .channels = trial->weight->k, .chunk = min_i64(chunk, needed)};
+    run r = {.c = c,
+             .trial = trial,
+             .channels = trial->weight->k,
+             .turn = min_i64(ROWS, trial->rows),
+             .chunk = chunk_of(trial->weight->n, trial->weight->k)};
     for (int i = 0; i < count; i++) error[i] = 0;
     *reference = 0;
     const gs_status status = run_all(&r, count, t, error, reference, err);

@@ -70,13 +70,15 @@ static inline void tiny_forward(tiny *t)
         for (gs_role role = GS_QKV; role < GS_ROLES; role++) {
             int64_t out, in;
             gs_role_shape(config, role, &out, &in);
-            OK(gs_outlier_stats_init(&t->stats[t->layer][role], in, t->samples.tokens, t->samples.start[1], true, true, 0, ERR));
+            OK(gs_outlier_stats_init(&t->stats[t->layer][role], in, t->samples.tokens, t->samples.start[1], true, true,
+                                     0, ERR));
         }
-        OK(gs_block_load(&t->block[t->layer], &t->compute, config, &t->model.ck, &t->model.tensors.block[t->layer], ERR));
+        OK(gs_block_load(&t->block[t->layer], &t->compute, config, &t->model.ck, &t->model.tensors.block[t->layer],
+                         ERR));
         for (int64_t first = 0; first < t->samples.count;) {
             const gs_chunk chunk = gs_chunk_at(&t->samples, first);
-            OK(gs_block_forward(&t->compute, &t->block[t->layer], t->layer, &rope, &chunk, h + chunk.row0 * config->hidden,
-                                &scratch, &taps, GS_UNTIL_END, ERR));
+            OK(gs_block_forward(&t->compute, &t->block[t->layer], t->layer, &rope, &chunk,
+                                h + chunk.row0 * config->hidden, &scratch, &taps, GS_UNTIL_END, ERR));
             first += chunk.count;
         }
     }
@@ -124,14 +126,20 @@ static inline void tiny_close(tiny *t)
 
 static inline gs_smooth_group tiny_group(const tiny *t, int layer, gs_role role)
 {
-    return (gs_smooth_group){.stats = &t->stats[layer][role], .weight = &t->block[layer].weight[role],
-                             .bias = t->block[layer].bias[role], .w_bit = 8, .w_sym = true};
+    return (gs_smooth_group){.stats = &t->stats[layer][role],
+                             .weight = &t->block[layer].weight[role],
+                             .bias = t->block[layer].bias[role],
+                             .w_bit = 8,
+                             .w_sym = true};
 }
 
 static inline gs_smooth_pair config_pair(const gs_config *config, gs_role consumer, bool split_wrong)
 {
-    gs_smooth_pair p = {.producer = consumer == GS_DENSE ? GS_QKV : GS_H4, .heads = config->heads, .groups = config->groups,
-                        .head_dim = config->head_dim, .split_wrong = split_wrong};
+    gs_smooth_pair p = {.producer = consumer == GS_DENSE ? GS_QKV : GS_H4,
+                        .heads = config->heads,
+                        .groups = config->groups,
+                        .head_dim = config->head_dim,
+                        .split_wrong = split_wrong};
     int64_t in;
     gs_role_shape(config, p.producer, &p.rows, &in);
     return p;
@@ -171,7 +179,8 @@ static inline void made_finish(made *m, int64_t sample, int64_t row_limit)
     const int64_t first = sample < m->rows ? sample : m->rows;
     OK(gs_outlier_stats_init(&m->stats, m->in, m->rows, first, true, true, row_limit, ERR));
     for (int64_t row = 0; row < m->rows; row += sample)
-        OK(gs_outlier_stats_add(&m->stats, m->compute, m->rows - row < sample ? m->rows - row : sample, m->x + row * m->in, ERR));
+        OK(gs_outlier_stats_add(&m->stats, m->compute, m->rows - row < sample ? m->rows - row : sample,
+                                m->x + row * m->in, ERR));
 }
 
 static inline made made_fill(gs_compute *c, int64_t rows, int64_t in, int64_t out, uint64_t seed)
@@ -181,7 +190,10 @@ static inline made made_fill(gs_compute *c, int64_t rows, int64_t in, int64_t ou
     m.w = test_malloc((size_t)(out * in) * sizeof(float));
     for (int64_t i = 0; i < rows * in; i++) {
         const int64_t channel = i % in;
-        m.x[i] = noise(&seed) * (channel % 37 == 5 ? 40.0f : channel % 11 == 2 ? 8.0f : 1.0f) + (channel % 13 == 1 ? 2.0f : 0.0f);
+        m.x[i] = noise(&seed) * (channel % 37 == 5   ? 40.0f
+                                 : channel % 11 == 2 ? 8.0f
+                                                     : 1.0f) +
+                 (channel % 13 == 1 ? 2.0f : 0.0f);
     }
     for (int64_t i = 0; i < out * in; i++) m.w[i] = 0.05f * noise(&seed);
     return m;

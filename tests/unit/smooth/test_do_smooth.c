@@ -47,7 +47,8 @@ static void check_golden(const char *name, const char *bits, int w_bit)
     float *const bias = golden_read(&g, path, n);
     double worst = 0;
     for (int64_t i = 0; i < n; i++) {
-        const double w = (double)block.norm[GS_NORM_INPUT][i] / (double)scale[i], b = -(double)shift[i] / (double)scale[i];
+        const double w = (double)block.norm[GS_NORM_INPUT][i] / (double)scale[i],
+                     b = -(double)shift[i] / (double)scale[i];
         worst = fmax(worst, fabs(w / (double)weight[i] - 1));
         worst = fmax(worst, fabs(b - (double)bias[i]) / (1e-3 + fabs((double)bias[i])));
     }
@@ -64,9 +65,21 @@ static void check_golden(const char *name, const char *bits, int w_bit)
     gs_compute_close(&c);
 }
 
-static void reference_a(void **state) { (void)state; check_golden("tiny-a", "w8", 8); }
-static void reference_a_4_bits(void **state) { (void)state; check_golden("tiny-a", "w4", 4); }
-static void reference_c(void **state) { (void)state; check_golden("tiny-c", "w8", 8); }
+static void reference_a(void **state)
+{
+    (void)state;
+    check_golden("tiny-a", "w8", 8);
+}
+static void reference_a_4_bits(void **state)
+{
+    (void)state;
+    check_golden("tiny-a", "w4", 4);
+}
+static void reference_c(void **state)
+{
+    (void)state;
+    check_golden("tiny-c", "w8", 8);
+}
 
 /* norm output n becomes (n - shift)/scale; columns times scale and bias plus W·shift give the old output. */
 static void function_is_kept(void **state)
@@ -122,7 +135,8 @@ static void guards(void **state)
     assert_true(scale[7] <= 1e-5f);
     OK(gs_do_smooth_search(&one, &m.weight, 1, m.x, 8, false, shift, scale, &choice, ERR)); /* one row: all constant */
     assert_true(choice.zero_channels == 40 && scale[0] == 1 && shift[0] == m.x[0]);
-    FAILS(gs_do_smooth_search(&one, &m.weight, 0, m.x, 8, false, shift, scale, &choice, ERR), GS_ERR_USAGE, "do_smooth");
+    FAILS(gs_do_smooth_search(&one, &m.weight, 0, m.x, 8, false, shift, scale, &choice, ERR), GS_ERR_USAGE,
+          "do_smooth");
     m.x[3] = NAN;
     FAILS(gs_do_smooth_search(&one, &m.weight, 25, m.x, 8, false, shift, scale, &choice, ERR), GS_ERR_NUMERIC, "NaN");
     made_release(&m);
@@ -133,8 +147,9 @@ static void guards(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reference_a),      cmocka_unit_test(reference_a_4_bits), cmocka_unit_test(reference_c),
-        cmocka_unit_test(function_is_kept), cmocka_unit_test(guards),
+        cmocka_unit_test(reference_a), cmocka_unit_test(reference_a_4_bits),
+        cmocka_unit_test(reference_c), cmocka_unit_test(function_is_kept),
+        cmocka_unit_test(guards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

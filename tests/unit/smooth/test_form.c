@@ -44,7 +44,8 @@ static void check(gs_compute *c, gs_compute *many, gs_pack_kind pack, int64_t n,
         gs_form_add(&f, many, rows, d, &again);
         gs_form_release(&f);
         if (fabs(sum - want) > 2e-6 * want)
-            fail_msg("%dx%d, %d vectors, way %d: %.9g instead of %.9g", (int)n, (int)k, (int)rows, (int)kind, sum, want);
+            fail_msg("%dx%d, %d vectors, way %d: %.9g instead of %.9g", (int)n, (int)k, (int)rows, (int)kind, sum,
+                     want);
         assert_memory_equal(&sum, &again, sizeof sum);
     }
     gs_packed_release(&factor);

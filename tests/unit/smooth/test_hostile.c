@@ -130,6 +130,31 @@ static void out_of_memory(void **state)
     gs_compute_close(&c);
 }
 
+/* What the plan is told is enough. */
+static void promised_memory(void **state)
+{
+    static const struct {
+        int64_t rows, sample, in, out;
+    } shapes[] = {{60, 60, 300, 900}, {1100, 400, 1030, 70}, {30, 30, 520, 5000}, {1, 1, 3, 2}, {1500, 1500, 64, 3000}};
+    gs_compute c;
+    float s[1030];
+    (void)state;
+    OK(gs_compute_open(&c, 2, ERR));
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int limit = 0; limit <= 2048; limit += 2048) {
+            made m = made_fill(&c, shapes[i].rows, shapes[i].in, shapes[i].out, i);
+            made_finish(&m, shapes[i].sample, limit);
+            for (const gs_smoother *const *method = gs_smoothers; *method; method++) {
+                const size_t bytes = gs_smooth_bytes(*method, m.out, m.in, m.stats.first_rows, m.stats.n_rows);
+                gs_buf_set_limit(gs_buf_now() + bytes);
+                run(*method, &m, false, s);
+                gs_buf_set_limit(0);
+            }
+            made_release(&m);
+        }
+    gs_compute_close(&c);
+}
+
 static void names(void **state)
 {
     (void)state;
@@ -201,7 +226,8 @@ static void screening(void **state)
         const gs_smooth_choice full = run(m6, &m, false, s);
         m.stats.row_limit = 1500;
         const gs_smooth_choice quick = run(m6, &m, false, s);
-        if (!(quick.loss_after <= full.loss_after * 1.01)) fail_msg("loss %.6g instead of %.6g", quick.loss_after, full.loss_after);
+        if (!(quick.loss_after <= full.loss_after * 1.01))
+            fail_msg("loss %.6g instead of %.6g", quick.loss_after, full.loss_after);
         assert_true(quick.loss_before == full.loss_before);
         made_release(&m);
     }
@@ -217,6 +243,7 @@ int main(void)
         cmocka_unit_test(extreme_values),
         cmocka_unit_test(nothing_to_search_on),
         cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(promised_memory),
         cmocka_unit_test(same_bytes_for_any_threads),
         cmocka_unit_test(screening),
     };

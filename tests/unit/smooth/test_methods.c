@@ -22,7 +22,8 @@ static int close_models(void **state)
     return 0;
 }
 
-static double compare(const tiny *t, const char *method, int layer, gs_role role, const char *what, const float *got, int64_t n)
+static double compare(const tiny *t, const char *method, int layer, gs_role role, const char *what, const float *got,
+                      int64_t n)
 {
     char name[64];
     snprintf(name, sizeof name, "%s.%d.%s.%s", method, layer, role_names[role], what);
@@ -56,7 +57,8 @@ static void expect_on_curve(const json_t *curve, int index, double loss)
     const double tolerance = 3e-3;
     double least = INFINITY;
     assert_true(json_is_array(curve) && index >= 0 && index < (int)json_array_size(curve));
-    for (size_t i = 0; i < json_array_size(curve); i++) least = fmin(least, json_number_value(json_array_get(curve, i)));
+    for (size_t i = 0; i < json_array_size(curve); i++)
+        least = fmin(least, json_number_value(json_array_get(curve, i)));
     const double there = json_number_value(json_array_get(curve, (size_t)index));
     if (there > least * (1 + 1e-6)) fail_msg("index %d has %.9g, the least is %.9g", index, there, least);
     if (fabs(loss - there) > tolerance * there) fail_msg("loss %.9g instead of %.9g", loss, there);
@@ -132,10 +134,26 @@ static void check_method(tiny *t, const char *name)
     print_message("%s: worst error %.2g on norms, %.2g on pairs\n", name, norms, pairs);
 }
 
-static void m1(void **state) { (void)state; check_method(a, "m1"); }
-static void m2(void **state) { (void)state; check_method(a, "m2"); }
-static void m3(void **state) { (void)state; check_method(a, "m3"); }
-static void m5(void **state) { (void)state; check_method(a, "m5"); }
+static void m1(void **state)
+{
+    (void)state;
+    check_method(a, "m1");
+}
+static void m2(void **state)
+{
+    (void)state;
+    check_method(a, "m2");
+}
+static void m3(void **state)
+{
+    (void)state;
+    check_method(a, "m3");
+}
+static void m5(void **state)
+{
+    (void)state;
+    check_method(a, "m5");
+}
 
 static void m3_asymmetric_4_bits(void **state)
 {
@@ -208,9 +226,9 @@ static void statistics(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(statistics), cmocka_unit_test(rules), cmocka_unit_test(m1), cmocka_unit_test(m2),
-        cmocka_unit_test(m3), cmocka_unit_test(m3_asymmetric_4_bits), cmocka_unit_test(m4), cmocka_unit_test(m5),
-        cmocka_unit_test(m6),
+        cmocka_unit_test(statistics), cmocka_unit_test(rules), cmocka_unit_test(m1),
+        cmocka_unit_test(m2),         cmocka_unit_test(m3),    cmocka_unit_test(m3_asymmetric_4_bits),
+        cmocka_unit_test(m4),         cmocka_unit_test(m5),    cmocka_unit_test(m6),
     };
     return cmocka_run_group_tests(tests, open_models, close_models);
 }

@@ -16,7 +16,8 @@ static void vectors_release(vectors *v)
     }
 }
 
-static vectors smooth_block(gs_compute *c, const gs_smoother *m, const gs_block *b, const gs_outlier_stats *stats, bool split_wrong)
+static vectors smooth_block(gs_compute *c, const gs_smoother *m, const gs_block *b, const gs_outlier_stats *stats,
+                            bool split_wrong)
 {
     vectors v = {0};
     for (gs_role role = GS_QKV; role < GS_ROLES; role++) {
@@ -58,7 +59,8 @@ static gs_block apply(gs_compute *c, const gs_block *b, const vectors *v)
         }
         for (int64_t o = 0; o < from->n; o++) {
             const float div = v->div[role] ? v->div[role][o] : 1.0f;
-            for (int64_t i = 0; i < from->k; i++) w[o * from->k + i] = w[o * from->k + i] * (v->s[role] ? v->s[role][i] : 1.0f) / div;
+            for (int64_t i = 0; i < from->k; i++)
+                w[o * from->k + i] = w[o * from->k + i] * (v->s[role] ? v->s[role][i] : 1.0f) / div;
             if (to.bias[role]) to.bias[role][o] /= div;
         }
         OK(gs_packed_alloc(&to.weight[role], GS_PACK_F32, from->n, from->k, "test weight", ERR));
@@ -82,7 +84,8 @@ static void forward(gs_compute *c, const gs_block *b, const gs_samples *samples,
 }
 
 /* Largest change of what the block adds to the stream, relative to the row's largest addition. */
-static double change(gs_compute *c, const gs_block *before, const gs_block *after, const gs_samples *samples, const float *h)
+static double change(gs_compute *c, const gs_block *before, const gs_block *after, const gs_samples *samples,
+                     const float *h)
 {
     const int64_t n = samples->tokens * before->config->hidden;
     const size_t bytes = (size_t)n * sizeof(float);
@@ -101,7 +104,8 @@ static double change(gs_compute *c, const gs_block *before, const gs_block *afte
     return worst;
 }
 
-static void check_block(gs_compute *c, const gs_block *b, const gs_outlier_stats *stats, const gs_samples *samples, const float *h)
+static void check_block(gs_compute *c, const gs_block *b, const gs_outlier_stats *stats, const gs_samples *samples,
+                        const float *h)
 {
     double worst = 0;
     for (const gs_smoother *const *m = gs_smoothers; *m; m++)
@@ -110,7 +114,8 @@ static void check_block(gs_compute *c, const gs_block *b, const gs_outlier_stats
             gs_block after = apply(c, b, &v);
             const double error = change(c, b, &after, samples, h);
             if (!wrong && !(error <= 1e-5)) fail_msg("%s changes the block by %.3g", (*m)->name, error);
-            if (wrong && !(error >= 1e-2)) fail_msg("%s with the wrong split changes the block by no more than %.3g", (*m)->name, error);
+            if (wrong && !(error >= 1e-2))
+                fail_msg("%s with the wrong split changes the block by no more than %.3g", (*m)->name, error);
             if (!wrong) worst = fmax(worst, error);
             gs_block_release(&after);
             vectors_release(&v);
@@ -151,7 +156,8 @@ static gs_status take_input(void *ctx, gs_role role, const gs_chunk *chunk, cons
     taker *const t = ctx;
     for (int64_t i = 0; i < chunk->count; i++) {
         const int64_t row = chunk->start[i];
-        GS_TRY(gs_outlier_stats_add(&t->stats[role], t->c, chunk->start[i + 1] - row, x + row * t->stats[role].channels, err));
+        GS_TRY(gs_outlier_stats_add(&t->stats[role], t->c, chunk->start[i + 1] - row, x + row * t->stats[role].channels,
+                                    err));
     }
     return GS_OK;
 }
@@ -161,7 +167,8 @@ static gs_block random_block(gs_compute *c, const gs_config *config, uint64_t *s
     gs_block b = {.config = config};
     for (int norm = 0; norm < GS_NORMS; norm++) {
         b.norm[norm] = gs_alloc_array((size_t)config->hidden, sizeof(float));
-        for (int64_t i = 0; i < config->hidden; i++) b.norm[norm][i] = (i % 17 == 3 ? 20.0f : 1.0f) + 0.5f * noise(seed);
+        for (int64_t i = 0; i < config->hidden; i++)
+            b.norm[norm][i] = (i % 17 == 3 ? 20.0f : 1.0f) + 0.5f * noise(seed);
     }
     for (gs_role role = GS_QKV; role < GS_ROLES; role++) {
         int64_t out, in;
@@ -188,9 +195,17 @@ static void random_blocks(void **state)
     (void)state;
     OK(gs_compute_open(&c, 2, ERR));
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        const gs_config config = {.hidden = shapes[i].hidden, .layers = 1, .heads = shapes[i].heads, .groups = shapes[i].groups,
-                                  .head_dim = shapes[i].head_dim, .ffn = shapes[i].ffn, .rotary = shapes[i].head_dim / 2,
-                                  .max_positions = 128, .rope_base = 1e4, .norm_eps = 1e-5f, .qkv_bias = true};
+        const gs_config config = {.hidden = shapes[i].hidden,
+                                  .layers = 1,
+                                  .heads = shapes[i].heads,
+                                  .groups = shapes[i].groups,
+                                  .head_dim = shapes[i].head_dim,
+                                  .ffn = shapes[i].ffn,
+                                  .rotary = shapes[i].head_dim / 2,
+                                  .max_positions = 128,
+                                  .rope_base = 1e4,
+                                  .norm_eps = 1e-5f,
+                                  .qkv_bias = true};
         int64_t start[] = {0, 40, 41, 90};
         const gs_samples samples = {.count = 3, .tokens = 90, .longest = 49, .start = start};
         const int64_t n = samples.tokens * config.hidden;
@@ -198,7 +213,8 @@ static void random_blocks(void **state)
         for (int64_t j = 0; j < n; j++) work[j] = h[j] = noise(&seed);
         gs_block b = random_block(&c, &config, &seed);
         gs_outlier_stats stats[GS_ROLES];
-        for (int role = 0; role < GS_ROLES; role++) OK(gs_outlier_stats_init(&stats[role], b.weight[role].k, 90, 40, true, true, 0, ERR));
+        for (int role = 0; role < GS_ROLES; role++)
+            OK(gs_outlier_stats_init(&stats[role], b.weight[role].k, 90, 40, true, true, 0, ERR));
         taker t = {&c, stats};
         const gs_taps taps = {.ctx = &t, .wants = take_wants, .input = take_input};
         forward(&c, &b, &samples, work, &taps);
@@ -224,7 +240,8 @@ static void impossible_pairs(void **state)
     const gs_smooth_group g = made_group(&m);
     for (const gs_smoother *const *method = gs_smoothers; *method; method++) {
         if (!(*method)->pairs) continue;
-        const gs_smooth_pair uneven = {.producer = GS_H4, .rows = 120, .heads = 7, .groups = 7, .head_dim = 8, .split_wrong = true};
+        const gs_smooth_pair uneven = {
+            .producer = GS_H4, .rows = 120, .heads = 7, .groups = 7, .head_dim = 8, .split_wrong = true};
         FAILS((*method)->pair(&c, &g, &uneven, s, div, &choice, ERR), GS_ERR_UNSUPPORTED, "60 channels", "7 heads");
         const gs_smooth_pair narrow = {.producer = GS_H4, .rows = 50, .heads = 6, .groups = 2, .head_dim = 10};
         FAILS((*method)->pair(&c, &g, &narrow, s, div, &choice, ERR), GS_ERR_UNSUPPORTED, "50 rows", "60 inputs");

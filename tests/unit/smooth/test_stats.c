@@ -33,7 +33,8 @@ static void running_shift(void **state)
     OK(gs_outlier_stats_add(&s, &c, 1, b, ERR));
     assert_true(s.max[0] == 9 && s.min[0] == 1 && s.max[1] == 0 && s.min[1] == -4);
     assert_true(s.shift[0] == 5 && s.shift[1] == -2);
-    assert_true(s.thres[0] == 4 && s.thres[1] == 2 && s.thres_t == 4); /* 9 - 5; the first sample is not looked at again */
+    assert_true(s.thres[0] == 4 && s.thres[1] == 2 &&
+                s.thres_t == 4); /* 9 - 5; the first sample is not looked at again */
     assert_true(s.abs_max[0] == 9 && s.abs_max[1] == 4);
     assert_true(fabsf(s.std - sqrtf(8.0f)) < 1e-6f); /* 4 and 0: larger than before */
     assert_true(s.samples == 2 && s.tokens == 3 && s.first_rows == 2);
@@ -56,9 +57,11 @@ static void kept_rows(void **state)
     } cases[] = {{10, 4, 3}, {10, 0, 4}, {10, 10, 10}, {7, 100, 2}, {1000, 7, 1}, {513, 512, 100}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const int64_t total = cases[i].total, limit = cases[i].limit > 0 && cases[i].limit < total ? cases[i].limit : total;
+        const int64_t total = cases[i].total,
+                      limit = cases[i].limit > 0 && cases[i].limit < total ? cases[i].limit : total;
         gs_outlier_stats s;
-        OK(gs_outlier_stats_init(&s, 1, total, cases[i].sample < total ? cases[i].sample : total, false, true, cases[i].limit, ERR));
+        OK(gs_outlier_stats_init(&s, 1, total, cases[i].sample < total ? cases[i].sample : total, false, true,
+                                 cases[i].limit, ERR));
         for (int64_t row = 0; row < total; row += cases[i].sample) {
             float x[1000];
             const int64_t n = total - row < cases[i].sample ? total - row : cases[i].sample;

@@ -62,13 +62,21 @@ static slow slow_trial(const gs_trial *trial, const float *w, const float *t)
     return sum;
 }
 
-static void check(gs_compute *c, made *m, const char *what, int64_t stride, bool symmetric, gs_trial_weight kind, int power)
+static void check(gs_compute *c, made *m, const char *what, int64_t stride, bool symmetric, gs_trial_weight kind,
+                  int power)
 {
     enum { COUNT = 3 };
     float *const t = test_malloc((size_t)(COUNT * m->in) * sizeof *t);
     double error[COUNT], reference;
-    gs_trial trial = {.weight = &m->weight, .rows = (m->rows + stride - 1) / stride, .stride = stride, .x = m->x,
-                      .min = m->stats.min, .max = m->stats.max, .symmetric = symmetric, .kind = kind, .power = power};
+    gs_trial trial = {.weight = &m->weight,
+                      .rows = (m->rows + stride - 1) / stride,
+                      .stride = stride,
+                      .x = m->x,
+                      .min = m->stats.min,
+                      .max = m->stats.max,
+                      .symmetric = symmetric,
+                      .kind = kind,
+                      .power = power};
     for (int64_t i = 0; i < m->in; i++) {
         t[i] = 1.0f;
         t[m->in + i] = sqrtf(m->stats.abs_max[i]);
@@ -77,8 +85,10 @@ static void check(gs_compute *c, made *m, const char *what, int64_t stride, bool
     OK(gs_trial_run(c, &trial, COUNT, t, error, &reference, ERR));
     for (int i = 0; i < COUNT; i++) {
         const slow want = slow_trial(&trial, m->w, t + i * m->in);
-        if (!(fabs(error[i] - want.error) <= 1e-4 * want.error)) fail_msg("%s, scale %d: %.9g instead of %.9g", what, i, error[i], want.error);
-        if (!(fabs(reference - want.reference) <= 1e-5 * want.reference)) fail_msg("%s: reference %.9g instead of %.9g", what, reference, want.reference);
+        if (!(fabs(error[i] - want.error) <= 1e-4 * want.error))
+            fail_msg("%s, scale %d: %.9g instead of %.9g", what, i, error[i], want.error);
+        if (!(fabs(reference - want.reference) <= 1e-5 * want.reference))
+            fail_msg("%s: reference %.9g instead of %.9g", what, reference, want.reference);
     }
     test_free(t);
 }
@@ -110,8 +120,14 @@ static void far_from_zero(void **state)
     made_finish(&m, 30, 0);
     double error, reference;
     float t[40];
-    const gs_trial trial = {.weight = &m.weight, .rows = 30, .stride = 1, .x = m.x, .min = m.stats.min, .max = m.stats.max,
-                            .kind = GS_TRIAL_W8, .power = 2};
+    const gs_trial trial = {.weight = &m.weight,
+                            .rows = 30,
+                            .stride = 1,
+                            .x = m.x,
+                            .min = m.stats.min,
+                            .max = m.stats.max,
+                            .kind = GS_TRIAL_W8,
+                            .power = 2};
     for (int i = 0; i < 40; i++) t[i] = 1.0f;
     OK(gs_trial_run(&c, &trial, 1, t, &error, &reference, ERR));
     const slow want = slow_trial(&trial, m.w, t);
@@ -130,8 +146,14 @@ static void many_rows(void **state)
     made_finish(&m, 4500, 0);
     double whole, reference, parts = 0, part;
     float t[33];
-    gs_trial trial = {.weight = &m.weight, .rows = 4500, .stride = 1, .x = m.x, .min = m.stats.min, .max = m.stats.max,
-                      .kind = GS_TRIAL_W8, .power = 2};
+    gs_trial trial = {.weight = &m.weight,
+                      .rows = 4500,
+                      .stride = 1,
+                      .x = m.x,
+                      .min = m.stats.min,
+                      .max = m.stats.max,
+                      .kind = GS_TRIAL_W8,
+                      .power = 2};
     for (int i = 0; i < 33; i++) t[i] = 1.0f + (float)i;
     OK(gs_trial_run(&c, &trial, 1, t, &whole, &reference, ERR));
     trial.rows = 900;
