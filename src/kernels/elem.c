@@ -34,10 +34,18 @@ static void rmsnorm_task(void *ctx, int64_t task, int worker)
     j->kernels->rmsnorm(min_i64(j->chunk, j->rows - t), j->h, j->x + t * j->h, j->w, j->b, j->eps, j->y + t * j->h);
 }
 
-void gs_rmsnorm(gs_compute *c, int64_t rows, int64_t h, const float *x, const float *w, const float *b, float eps, float *y)
+void gs_rmsnorm(gs_compute *c, int64_t rows, int64_t h, const float *x, const float *w, const float *b, float eps,
+                float *y)
 {
-    rmsnorm_job job = {.kernels = c->kernels, .rows = rows, .h = h, .chunk = rows_per_task(h), .x = x, .w = w, .b = b,
-                       .eps = eps, .y = y};
+    rmsnorm_job job = {.kernels = c->kernels,
+                       .rows = rows,
+                       .h = h,
+                       .chunk = rows_per_task(h),
+                       .x = x,
+                       .w = w,
+                       .b = b,
+                       .eps = eps,
+                       .y = y};
     gs_pool_run(c->pool, count_tasks(rows, job.chunk), rmsnorm_task, &job);
 }
 
@@ -95,8 +103,15 @@ void gs_rope_apply(gs_compute *c, const gs_rope *rope, int64_t rows, float *x, i
                    int64_t pos0)
 {
     assert(pos0 >= 0 && pos0 + rows <= rope->positions && 2 * rope->half <= d);
-    rope_job job = {.kernels = c->kernels, .rope = rope, .rows = rows, .stride = stride, .heads = heads, .d = d,
-                    .pos0 = pos0, .chunk = rows_per_task(heads * d), .x = x};
+    rope_job job = {.kernels = c->kernels,
+                    .rope = rope,
+                    .rows = rows,
+                    .stride = stride,
+                    .heads = heads,
+                    .d = d,
+                    .pos0 = pos0,
+                    .chunk = rows_per_task(heads * d),
+                    .x = x};
     gs_pool_run(c->pool, count_tasks(rows, job.chunk), rope_task, &job);
 }
 
@@ -128,7 +143,7 @@ typedef struct flat_job {
     const gs_kernels *kernels;
     int64_t n;
     const float *x;
-    float *sum;    /* add */
+    float *sum; /* add */
     float scale, zero;
     int8_t *codes; /* quantize */
 } flat_job;
@@ -223,8 +238,14 @@ static void column_task(void *ctx, int64_t task, int worker)
 
 void gs_column_minmax(gs_compute *c, int64_t rows, int64_t cols, const float *x, int64_t stride, float *min, float *max)
 {
-    column_job job = {.kernels = c->kernels, .rows = rows, .cols = cols, .stride = stride, .chunk = 512, .x = x,
-                      .min = min, .max = max};
+    column_job job = {.kernels = c->kernels,
+                      .rows = rows,
+                      .cols = cols,
+                      .stride = stride,
+                      .chunk = 512,
+                      .x = x,
+                      .min = min,
+                      .max = max};
     gs_pool_run(c->pool, count_tasks(cols, job.chunk), column_task, &job);
 }
 
@@ -283,8 +304,13 @@ void gs_histogram(gs_compute *c, int64_t n, const float *x, float lo, float hi, 
     assert(lo < hi && bins > 0 && bins < INT32_MAX);
     const int64_t part = (int64_t)1 << 31; /* 32-bit counters cannot overflow */
     for (int64_t i = 0; i < n; i += part) {
-        histogram_job job = {.kernels = c->kernels, .pool = c->pool, .n = min_i64(part, n - i), .x = x + i, .lo = lo,
-                             .hi = hi, .bins = (int32_t)bins};
+        histogram_job job = {.kernels = c->kernels,
+                             .pool = c->pool,
+                             .n = min_i64(part, n - i),
+                             .x = x + i,
+                             .lo = lo,
+                             .hi = hi,
+                             .bins = (int32_t)bins};
         if (bins <= MOST_BINS) {
             histogram_part(c, &job, counts);
             continue;

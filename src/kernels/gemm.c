@@ -12,8 +12,8 @@ typedef struct gemm_job {
     const gs_packed *w;
     int64_t m, lda, ldc;
     int64_t tile_rows, tile_cols, row_tiles;
-    const float *a;      /* f32 */
-    const int8_t *a_s8;  /* s8, with the four below */
+    const float *a;     /* f32 */
+    const int8_t *a_s8; /* s8, with the four below */
     const float *scale;
     const int32_t *zero;
     const float *w_scale;
@@ -148,8 +148,8 @@ static void run_counted(gs_compute *c, gemm_job *job, gs_gemm_kind kind)
     c->work[kind].operations += 2.0 * (double)job->m * (double)job->w->n * (double)job->w->k;
 }
 
-void gs_gemm_f32(gs_compute *c, const gs_packed *w, int64_t m, const float *a, int64_t lda, const float *bias, float *out,
-                 int64_t ldc)
+void gs_gemm_f32(gs_compute *c, const gs_packed *w, int64_t m, const float *a, int64_t lda, const float *bias,
+                 float *out, int64_t ldc)
 {
     assert(w->kind == GS_PACK_F32 || w->kind == GS_PACK_BF16);
     gemm_job job = {.c = c, .w = w, .m = m, .a = a, .lda = lda, .bias = bias, .out = out, .ldc = ldc};
@@ -160,7 +160,16 @@ void gs_gemm_s8(gs_compute *c, const gs_packed *w, int64_t m, const int8_t *a, i
                 const int32_t *zero, const float *w_scale, const float *bias, float *out, int64_t ldc)
 {
     assert(w->kind == GS_PACK_S8);
-    gemm_job job = {.c = c, .w = w, .m = m, .a_s8 = a, .lda = lda, .scale = scale, .zero = zero, .w_scale = w_scale,
-                    .bias = bias, .out = out, .ldc = ldc};
+    gemm_job job = {.c = c,
+                    .w = w,
+                    .m = m,
+                    .a_s8 = a,
+                    .lda = lda,
+                    .scale = scale,
+                    .zero = zero,
+                    .w_scale = w_scale,
+                    .bias = bias,
+                    .out = out,
+                    .ldc = ldc};
     run_counted(c, &job, GS_GEMM_S8);
 }

@@ -14,7 +14,7 @@
 #include "base/mem.h"
 #include "kernels/compute.h"
 
-#define GS_GEMM_KC 512
+#define GS_GEMM_KC   512
 #define GS_PACK_ROWS 64
 
 typedef enum gs_pack_kind { GS_PACK_F32, GS_PACK_BF16, GS_PACK_S8 } gs_pack_kind;
@@ -22,12 +22,13 @@ typedef enum gs_pack_kind { GS_PACK_F32, GS_PACK_BF16, GS_PACK_S8 } gs_pack_kind
 typedef struct gs_packed {
     gs_pack_kind kind;
     int64_t n, k;
-    gs_buf buf;            /* panels; layout private to kernels/ */
-    int32_t *row_sum;      /* S8: [n], Σ_k of each row, filled by packing; NULL otherwise; lives inside buf */
+    gs_buf buf;       /* panels; layout private to kernels/ */
+    int32_t *row_sum; /* S8: [n], Σ_k of each row, filled by packing; NULL otherwise; lives inside buf */
 } gs_packed;
 
 size_t gs_packed_bytes(gs_pack_kind kind, int64_t n, int64_t k);
-gs_status gs_packed_alloc(gs_packed *p, gs_pack_kind kind, int64_t n, int64_t k, const char *purpose, gs_error *err) GS_CHECKED;
+gs_status gs_packed_alloc(gs_packed *p, gs_pack_kind kind, int64_t n, int64_t k, const char *purpose,
+                          gs_error *err) GS_CHECKED;
 void gs_packed_release(gs_packed *p);
 
 /* src: [rows, k] row-major, dense; element type bf16 bits / float / int8 as the panel kind. A BF16 panel takes bf16 rows only,

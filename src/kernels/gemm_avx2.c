@@ -50,7 +50,8 @@ static void pack_a_f32(float *restrict dst, const float *restrict a, int64_t lda
 }
 
 /* Codes become pairs of int16: [ceil(rows/6)][k/2][6][2]. */
-static void pack_a_s8(void *restrict dst, const int8_t *restrict a, int64_t lda, int64_t rows, int64_t k, int64_t k_padded)
+static void pack_a_s8(void *restrict dst, const int8_t *restrict a, int64_t lda, int64_t rows, int64_t k,
+                      int64_t k_padded)
 {
     int16_t *restrict to = dst;
     for (int64_t r0 = 0; r0 < rows; r0 += GS_PANEL_ROWS, to += k_padded * GS_PANEL_ROWS) {
@@ -217,7 +218,7 @@ ROWS_F32(5)
 ROWS_F32(6)
 
 static void (*const rows_f32[])(const panel_f32 *, int64_t) = {NULL,       rows_f32_1, rows_f32_2, rows_f32_3,
-                                                                rows_f32_4, rows_f32_5, rows_f32_6};
+                                                               rows_f32_4, rows_f32_5, rows_f32_6};
 
 INLINE int64_t min_rows(int64_t rows) { return rows < GS_PANEL_ROWS ? rows : GS_PANEL_ROWS; }
 

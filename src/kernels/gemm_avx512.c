@@ -51,9 +51,8 @@ INLINE void micro_f32(const int mr, const int wide, const bool bf16, const gs_bl
     const char *b = (const char *)x->b + col / GS_PANEL_COLS * panel_bytes;
     __m512 s[6][WIDE];
     GS_UNROLL(6)
-    for (int r = 0; r < mr; r++)
-        GS_UNROLL(4)
-        for (int j = 0; j < wide; j++) s[r][j] = _mm512_setzero_ps();
+    for (int r = 0; r < mr; r++) GS_UNROLL(4)
+    for (int j = 0; j < wide; j++) s[r][j] = _mm512_setzero_ps();
     for (int64_t i = 0; i < x->kc; i += 2, a += 2 * GS_PANEL_ROWS, b += pair_bytes) {
         GS_UNROLL(2)
         for (int u = 0; u < 2; u++) {
@@ -71,18 +70,32 @@ INLINE void micro_f32(const int mr, const int wide, const bool bf16, const gs_bl
     store_f32(mr, wide, x, row, col, s);
 }
 
-INLINE void rows_f32(const int wide, const bool bf16, const gs_block_f32 *x, int64_t col, const char *next, int64_t lines)
+INLINE void rows_f32(const int wide, const bool bf16, const gs_block_f32 *x, int64_t col, const char *next,
+                     int64_t lines)
 {
-    const int64_t panels = (x->rows + GS_PANEL_ROWS - 1) / GS_PANEL_ROWS, each = next ? (lines + panels - 1) / panels : 0;
+    const int64_t panels = (x->rows + GS_PANEL_ROWS - 1) / GS_PANEL_ROWS,
+                  each = next ? (lines + panels - 1) / panels : 0;
     for (int64_t row = 0; row < x->rows; row += GS_PANEL_ROWS, next += next ? each * LINE : 0) {
         prefetch_lines(next, each);
         switch (x->rows - row) {
-        case 1: micro_f32(1, wide, bf16, x, row, col); break;
-        case 2: micro_f32(2, wide, bf16, x, row, col); break;
-        case 3: micro_f32(3, wide, bf16, x, row, col); break;
-        case 4: micro_f32(4, wide, bf16, x, row, col); break;
-        case 5: micro_f32(5, wide, bf16, x, row, col); break;
-        default: micro_f32(6, wide, bf16, x, row, col); break;
+        case 1:
+            micro_f32(1, wide, bf16, x, row, col);
+            break;
+        case 2:
+            micro_f32(2, wide, bf16, x, row, col);
+            break;
+        case 3:
+            micro_f32(3, wide, bf16, x, row, col);
+            break;
+        case 4:
+            micro_f32(4, wide, bf16, x, row, col);
+            break;
+        case 5:
+            micro_f32(5, wide, bf16, x, row, col);
+            break;
+        default:
+            micro_f32(6, wide, bf16, x, row, col);
+            break;
         }
     }
 }
@@ -134,9 +147,8 @@ INLINE void micro_s8(const int mr, const int wide, const gs_block_s8 *x, int64_t
     const int16_t *a = (const int16_t *)x->a + row * x->kc;
     __m512i s[6][WIDE];
     GS_UNROLL(6)
-    for (int r = 0; r < mr; r++)
-        GS_UNROLL(4)
-        for (int j = 0; j < wide; j++) s[r][j] = _mm512_setzero_si512();
+    for (int r = 0; r < mr; r++) GS_UNROLL(4)
+    for (int j = 0; j < wide; j++) s[r][j] = _mm512_setzero_si512();
     for (int64_t i = 0; i < x->kc; i += 2, a += 2 * GS_PANEL_ROWS, b += 2 * GS_PANEL_COLS) {
         __m512i bj[WIDE];
         GS_UNROLL(4)
@@ -157,12 +169,24 @@ INLINE void rows_s8(const int wide, const gs_block_s8 *x, int64_t col, const int
 {
     for (int64_t row = 0; row < x->rows; row += GS_PANEL_ROWS) {
         switch (x->rows - row) {
-        case 1: micro_s8(1, wide, x, row, col, b); break;
-        case 2: micro_s8(2, wide, x, row, col, b); break;
-        case 3: micro_s8(3, wide, x, row, col, b); break;
-        case 4: micro_s8(4, wide, x, row, col, b); break;
-        case 5: micro_s8(5, wide, x, row, col, b); break;
-        default: micro_s8(6, wide, x, row, col, b); break;
+        case 1:
+            micro_s8(1, wide, x, row, col, b);
+            break;
+        case 2:
+            micro_s8(2, wide, x, row, col, b);
+            break;
+        case 3:
+            micro_s8(3, wide, x, row, col, b);
+            break;
+        case 4:
+            micro_s8(4, wide, x, row, col, b);
+            break;
+        case 5:
+            micro_s8(5, wide, x, row, col, b);
+            break;
+        default:
+            micro_s8(6, wide, x, row, col, b);
+            break;
         }
     }
 }

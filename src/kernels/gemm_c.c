@@ -13,7 +13,8 @@ static void pack_a_f32(float *restrict dst, const float *restrict a, int64_t lda
 }
 
 /* [ceil(rows/6)][k/4][6][4] */
-static void pack_a_s8(void *restrict dst, const int8_t *restrict a, int64_t lda, int64_t rows, int64_t k, int64_t k_padded)
+static void pack_a_s8(void *restrict dst, const int8_t *restrict a, int64_t lda, int64_t rows, int64_t k,
+                      int64_t k_padded)
 {
     int8_t *restrict to = dst;
     for (int64_t r0 = 0; r0 < rows; r0 += GS_PANEL_ROWS)
@@ -27,7 +28,8 @@ static void row_times_panel(float *restrict sum, const float *restrict a, const 
 {
     for (int64_t j = 0; j < GS_PANEL_COLS; j++) sum[j] = 0.0f;
     for (int64_t i = 0; i < kc; i++)
-        for (int64_t j = 0; j < GS_PANEL_COLS; j++) sum[j] = fmaf(a[i * GS_PANEL_ROWS], b[i * GS_PANEL_COLS + j], sum[j]);
+        for (int64_t j = 0; j < GS_PANEL_COLS; j++)
+            sum[j] = fmaf(a[i * GS_PANEL_ROWS], b[i * GS_PANEL_COLS + j], sum[j]);
 }
 
 static void store_row(const gs_block_f32 *x, int64_t row, int64_t col, const float *sum)

@@ -15,7 +15,8 @@ enum { LINE = 64, WIDE = GS_GROUP_COLS / GS_PANEL_COLS, OFFSET = 128 };
 #endif
 
 /* [ceil(rows/6)][k/4][6][4], bytes with the offset; what is past k or rows meets zero weights or unused rows. */
-static void pack_a_s8(void *restrict dst, const int8_t *restrict a, int64_t lda, int64_t rows, int64_t k, int64_t k_padded)
+static void pack_a_s8(void *restrict dst, const int8_t *restrict a, int64_t lda, int64_t rows, int64_t k,
+                      int64_t k_padded)
 {
     char *to = dst;
     for (int64_t r0 = 0; r0 < rows; r0 += GS_PANEL_ROWS, to += k_padded * GS_PANEL_ROWS) {
@@ -65,9 +66,8 @@ INLINE void micro_s8(const int mr, const int wide, const gs_block_s8 *x, int64_t
     const int8_t *b = x->b + col * x->kc;
     __m512i s[6][WIDE];
     GS_UNROLL(6)
-    for (int r = 0; r < mr; r++)
-        GS_UNROLL(4)
-        for (int j = 0; j < wide; j++) s[r][j] = _mm512_setzero_si512();
+    for (int r = 0; r < mr; r++) GS_UNROLL(4)
+    for (int j = 0; j < wide; j++) s[r][j] = _mm512_setzero_si512();
     for (int64_t i = 0; i < x->kc; i += 4, a += 4 * GS_PANEL_ROWS, b += LINE) {
         __m512i bj[WIDE];
         GS_UNROLL(4)
@@ -91,12 +91,24 @@ INLINE void rows_s8(const int wide, const gs_block_s8 *x, int64_t col, const cha
     for (int64_t row = 0; row < x->rows; row += GS_PANEL_ROWS, next += next ? each * LINE : 0) {
         for (int64_t i = 0; i < each; i++) _mm_prefetch(next + i * LINE, _MM_HINT_T1);
         switch (x->rows - row) {
-        case 1: micro_s8(1, wide, x, row, col); break;
-        case 2: micro_s8(2, wide, x, row, col); break;
-        case 3: micro_s8(3, wide, x, row, col); break;
-        case 4: micro_s8(4, wide, x, row, col); break;
-        case 5: micro_s8(5, wide, x, row, col); break;
-        default: micro_s8(6, wide, x, row, col); break;
+        case 1:
+            micro_s8(1, wide, x, row, col);
+            break;
+        case 2:
+            micro_s8(2, wide, x, row, col);
+            break;
+        case 3:
+            micro_s8(3, wide, x, row, col);
+            break;
+        case 4:
+            micro_s8(4, wide, x, row, col);
+            break;
+        case 5:
+            micro_s8(5, wide, x, row, col);
+            break;
+        default:
+            micro_s8(6, wide, x, row, col);
+            break;
         }
     }
 }

@@ -29,8 +29,8 @@ gs_status gs_packed_alloc(gs_packed *p, gs_pack_kind kind, int64_t n, int64_t k,
     size_t panels, total;
     memset(p, 0, sizeof *p);
     if (n <= 0 || k <= 0 || !packed_bytes(kind, n, k, &panels, &total))
-        return gs_fail(err, GS_ERR_MEMORY, "%s: a packed matrix of %lld x %lld values cannot be held in memory", purpose,
-                       (long long)n, (long long)k);
+        return gs_fail(err, GS_ERR_MEMORY, "%s: a packed matrix of %lld x %lld values cannot be held in memory",
+                       purpose, (long long)n, (long long)k);
     GS_TRY(gs_buf_alloc(&p->buf, total, purpose, err));
     p->kind = kind;
     p->n = n;

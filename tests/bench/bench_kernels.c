@@ -64,7 +64,8 @@ static double gemm_rate(gs_pack_kind kind, int64_t m, int64_t n, int64_t k)
     gs_packed p;
     if (gs_packed_alloc(&p, kind, n, k, "bench", NULL) != GS_OK) exit(1);
     const int64_t chunk = n < 1024 ? n : 1024;
-    float *rows = random_floats(chunk * k), *a = random_floats(m * k), *bias = random_floats(n), *out = random_floats(m * n);
+    float *rows = random_floats(chunk * k), *a = random_floats(m * k), *bias = random_floats(n),
+          *out = random_floats(m * n);
     int8_t *codes = malloc((size_t)(m * k));
     int32_t *zero = calloc((size_t)m, sizeof *zero);
     for (int64_t i = 0; i < m * k; i++) codes[i] = (int8_t)(a[i] * 60);
@@ -152,10 +153,14 @@ static void bench_elem(void)
         void (*fn)(void);
         double n;
     } table[] = {
-        {"rmsnorm", do_rmsnorm, (double)T * H},   {"swiglu", do_swiglu, (double)T * F},
-        {"add", do_add, (double)T * H},           {"minmax", do_minmax, (double)T * H},
-        {"column_minmax", do_column, (double)T * H}, {"quantize_s8", do_quantize, (double)T * H},
-        {"histogram", do_histogram, (double)T * H},  {"sum_squares", do_sums, (double)T * H},
+        {"rmsnorm", do_rmsnorm, (double)T * H},
+        {"swiglu", do_swiglu, (double)T * F},
+        {"add", do_add, (double)T * H},
+        {"minmax", do_minmax, (double)T * H},
+        {"column_minmax", do_column, (double)T * H},
+        {"quantize_s8", do_quantize, (double)T * H},
+        {"histogram", do_histogram, (double)T * H},
+        {"sum_squares", do_sums, (double)T * H},
         {"rope", do_rope, (double)T * 34 * 64},
     };
     big = random_floats((int64_t)T * 2 * F);
@@ -192,8 +197,8 @@ static void bench_attention(void)
             best = seconds < best ? seconds : best;
         }
         const double rate = 4.0 * 4096 * (double)n * (double)(n + 1) / 2 / best;
-        printf("attention %4d: %8.2f ms, %6.1f GFLOP/s of the causal half = %.0f %% of peak\n", (int)n, best * 1e3, rate * 1e-9,
-               100 * rate / peak[GS_GEMM_F32]);
+        printf("attention %4d: %8.2f ms, %6.1f GFLOP/s of the causal half = %.0f %% of peak\n", (int)n, best * 1e3,
+               rate * 1e-9, 100 * rate / peak[GS_GEMM_F32]);
         free(qkv);
         free(out);
     }

@@ -73,8 +73,8 @@ static void check_against_plain(const problem *p, const float *out)
 
 static void run(gs_compute *c, const problem *p, int64_t t0, int64_t rows, float *out, int64_t out_stride)
 {
-    gs_attention(c, rows, t0, p->q + t0 * p->stride, p->stride, p->k, p->v, p->stride, p->s.heads, p->s.groups, p->s.d, out,
-                 out_stride);
+    gs_attention(c, rows, t0, p->q + t0 * p->stride, p->stride, p->k, p->v, p->stride, p->s.heads, p->s.groups, p->s.d,
+                 out, out_stride);
 }
 
 static void check_setting(setting s)
@@ -114,7 +114,8 @@ static void short_sequences(void **state)
 {
     (void)state;
     const int64_t lengths[] = {1, 7, 64, 129};
-    const setting heads[] = {{0, 4, 2, 16}, {0, 8, 2, 32}, {0, 4, 4, 128}, {0, 32, 2, 128}, {0, 6, 1, 33}, {0, 3, 3, 80}};
+    const setting heads[] = {{0, 4, 2, 16},   {0, 8, 2, 32}, {0, 4, 4, 128},
+                             {0, 32, 2, 128}, {0, 6, 1, 33}, {0, 3, 3, 80}};
     for (int l = 0; l < 4; l++)
         for (size_t h = 0; h < sizeof heads / sizeof *heads; h++)
             check_setting((setting){lengths[l], heads[h].heads, heads[h].groups, heads[h].d});

@@ -12,7 +12,7 @@
         for (int t_ = 0; t_ < THREAD_COUNTS; t_++) {                                                                   \
             gs_compute *const c = &all.c[rung_][t_];                                                                   \
             const bool first = rung_ == 0 && t_ == 0;                                                                  \
-            __VA_ARGS__                                                                                                       \
+            __VA_ARGS__                                                                                                \
         }
 
 static const int64_t widths[] = {1, 2, 15, 16, 17, 31, 100, 128, 1000, 4096};
@@ -44,7 +44,8 @@ static void rmsnorm_is_right_and_stable(void **state)
     for (int i = 0; i < WIDTHS; i++)
         for (int with_bias = 0; with_bias < 2; with_bias++) {
             const int64_t h = widths[i], rows = h > 500 ? 37 : 300;
-            float *const x = malloc((size_t)(rows * h) * 4), *const w = malloc((size_t)h * 4), *const b = malloc((size_t)h * 4);
+            float *const x = malloc((size_t)(rows * h) * 4), *const w = malloc((size_t)h * 4),
+                         *const b = malloc((size_t)h * 4);
             fill_normal(x, rows * h);
             fill_normal(w, h);
             fill_normal(b, h);
@@ -65,6 +66,34 @@ static void rmsnorm_is_right_and_stable(void **state)
             free(w);
             free(b);
         }
+}
+
+/* The norm's mean is the reference's, bit by bit, at every length: blocks of its cascade begin at 512, 8192 … values. */
+static void rmsnorm_adds_in_the_order_of_the_reference(void **state)
+{
+    (void)state;
+    const int64_t lengths[] = {1, 5, 7, 8, 9, 31, 32, 33, 63, 100, 511, 512, 513, 544, 1000, 4096, 8192, 13696, 100000};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        const int64_t h = lengths[i];
+        float *const x = malloc((size_t)h * 4), *const squares = malloc((size_t)h * 4),
+                     *const one = malloc((size_t)h * 4);
+        fill_normal(x, h);
+        for (int64_t j = 0; j < h; j++) {
+            squares[j] = x[j] * x[j];
+            one[j] = 1.0f;
+        }
+        const float r = 1.0f / sqrtf(gs_torch_mean(squares, h) + 1e-5f);
+        EACH_CONTEXT({
+            (void)first;
+            guarded y = guarded_new((size_t)h * 4, 4);
+            gs_rmsnorm(c, 1, h, x, one, NULL, 1e-5f, y.data);
+            for (int64_t j = 0; j < h; j++) assert_true(((float *)y.data)[j] == x[j] * r);
+            guarded_free(&y);
+        })
+        free(x);
+        free(squares);
+        free(one);
+    }
 }
 
 static void rope_turns_neighbouring_pairs(void **state)
@@ -338,6 +367,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rmsnorm_is_right_and_stable),
+        cmocka_unit_test(rmsnorm_adds_in_the_order_of_the_reference),
         cmocka_unit_test(rope_turns_neighbouring_pairs),
         cmocka_unit_test(swiglu_is_right_and_stable),
         cmocka_unit_test(add_adds),

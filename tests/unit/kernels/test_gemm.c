@@ -46,8 +46,8 @@ static void check_out(const float *out, int64_t ldc, const float *want, int64_t 
     for (int64_t i = 0; i < m; i++) {
         for (int64_t j = 0; j < n; j++)
             if (memcmp(&out[i * ldc + j], &want[i * n + j], 4) != 0)
-                fail_msg("%s: row %lld column %lld of %lld x %lld: %.9g, expected %.9g", what, (long long)i, (long long)j,
-                         (long long)m, (long long)n, (double)out[i * ldc + j], (double)want[i * n + j]);
+                fail_msg("%s: row %lld column %lld of %lld x %lld: %.9g, expected %.9g", what, (long long)i,
+                         (long long)j, (long long)m, (long long)n, (double)out[i * ldc + j], (double)want[i * n + j]);
         for (int64_t j = n; j < ldc && i < m - 1; j++) {
             uint32_t bits;
             memcpy(&bits, &out[i * ldc + j], 4);
@@ -94,9 +94,9 @@ static void check_float_shape(shape s, bool has_bias, bool aligned)
 }
 
 static const shape fixed_shapes[] = {
-    {1, 1, 1},    {1, 200, 1200}, {6, 16, 512},  {6, 64, 1024}, {7, 65, 513},  {5, 15, 511},  {70, 200, 1200}, {64, 128, 256},
-    {13, 1, 300}, {2, 63, 257},   {3, 64, 258},  {4, 129, 2},   {12, 17, 3},   {96, 64, 512}, {97, 80, 640},   {200, 70, 37},
-    {385, 33, 9}, {11, 48, 255},  {18, 193, 768}, {66, 49, 1025},
+    {1, 1, 1},      {1, 200, 1200}, {6, 16, 512}, {6, 64, 1024}, {7, 65, 513},   {5, 15, 511},   {70, 200, 1200},
+    {64, 128, 256}, {13, 1, 300},   {2, 63, 257}, {3, 64, 258},  {4, 129, 2},    {12, 17, 3},    {96, 64, 512},
+    {97, 80, 640},  {200, 70, 37},  {385, 33, 9}, {11, 48, 255}, {18, 193, 768}, {66, 49, 1025},
 };
 enum { FIXED_SHAPES = sizeof fixed_shapes / sizeof *fixed_shapes, RANDOM_SHAPES = 25 };
 
@@ -136,7 +136,8 @@ static void check_code_shape(shape s, bool has_bias, bool aligned)
     for (int64_t i = 0; i < s.m; i++)
         for (int64_t j = 0; j < s.n; j++) {
             int64_t sum = 0;
-            for (int64_t e = 0; e < s.k; e++) sum += (((int8_t *)a.data)[i * lda + e] - zero[i]) * (int64_t)w[j * s.k + e];
+            for (int64_t e = 0; e < s.k; e++)
+                sum += (((int8_t *)a.data)[i * lda + e] - zero[i]) * (int64_t)w[j * s.k + e];
             const float y = (float)sum * (scale[i] * w_scale[j]);
             want[i * s.n + j] = has_bias ? y + bias[j] : y;
         }
@@ -276,9 +277,12 @@ static void work_is_counted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(float_products_follow_the_contract), cmocka_unit_test(code_products_are_exact),
-        cmocka_unit_test(longest_rows_of_codes_do_not_overflow), cmocka_unit_test(unpacking_gives_the_values_back),
-        cmocka_unit_test(impossible_sizes_are_refused),       cmocka_unit_test(padding_does_not_spread_nan),
+        cmocka_unit_test(float_products_follow_the_contract),
+        cmocka_unit_test(code_products_are_exact),
+        cmocka_unit_test(longest_rows_of_codes_do_not_overflow),
+        cmocka_unit_test(unpacking_gives_the_values_back),
+        cmocka_unit_test(impossible_sizes_are_refused),
+        cmocka_unit_test(padding_does_not_spread_nan),
         cmocka_unit_test(work_is_counted),
     };
     return cmocka_run_group_tests(tests, contexts_open, contexts_close);
