@@ -125,12 +125,12 @@ static gs_status measure_all(search *q, gs_smooth_choice *choice, gs_error *err)
     first_sample_range(q);
     const double vectors = (double)q->n_sets * (double)q->g->stats->first_rows;
     GS_TRY(gs_form_init(&q->form, q->c, q->g->weight, vectors, GS_FORM_AUTO, err));
-    const candidate *best = NULL;
+    const candidate *best = &q->set[0]; /* that of the lowest threshold */
     for (int i = 0; i < q->n_sets; i++) {
         candidate *const set = &q->set[i];
         GS_TRY(measure(q, set, err));
         if (set->count == 0) choice->loss_before = set->loss;
-        if (set->first >= 0 && (!best || set->loss < best->loss)) best = set;
+        if (set->first >= 0 && set->loss < best->loss) best = set;
     }
     set_scales(q, best->t);
     choice->index = best->first;

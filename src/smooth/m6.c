@@ -68,7 +68,7 @@ static void pick_finalists(const search *q, int *slot)
 /* Errors of `count` candidates (GRID of them and perhaps one to compare with); Inf for those that were screened out. */
 static gs_status measure_all(search *q, int count, gs_error *err)
 {
-    int slot[GRID + 1];
+    int slot[GRID + 1] = {0};
     for (int i = 0; i < count; i++) slot[i] = i;
     if (q->g->stats->row_limit <= 0 || q->g->stats->n_rows < MANY_ROWS) return measure(q, count, slot, 1, err);
     GS_TRY(measure(q, GRID, slot, SCREEN, err));
