@@ -33,7 +33,7 @@ gs_status gs_step_calibrate(gs_walk *w, gs_error *err)
     const int until = gs_job_calibrate_until(job, w->block);
     if (until == GS_UNTIL_NOTHING) return GS_OK;
     const gs_block view = gs_transform_view(w->transform, w->weights);
-    const gs_taps taps = {.ctx = w, .wants = wants, .input = input, .linear = linear};
+    const gs_taps taps = {.ctx = w, .wants = wants, .input = input, .linear = linear, .reference = w->reference};
     for (int64_t s = 0; s < job->samples.count; s += w->chunk.count) {
         GS_TRY(gs_check_interrupt(err));
         w->chunk = gs_chunk_at(&job->samples, s);

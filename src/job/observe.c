@@ -56,8 +56,12 @@ gs_status gs_step_observe(gs_walk *w, gs_error *err)
         gs_kv_range_init(&w->kv, job->config.groups * job->config.head_dim);
     }
     const gs_block view = gs_transform_view(w->transform, w->weights);
-    const gs_taps taps = {
-        .ctx = w, .wants = wants, .input = input, .qkv_output = kv ? gs_walk_kv_tap : NULL, .linear = linear};
+    const gs_taps taps = {.ctx = w,
+                          .wants = wants,
+                          .input = input,
+                          .qkv_output = kv ? gs_walk_kv_tap : NULL,
+                          .linear = linear,
+                          .reference = w->reference};
     for (int64_t s = 0; s < w->float_samples->count; s += w->chunk.count) {
         GS_TRY(gs_check_interrupt(err));
         w->chunk = gs_chunk_at(w->float_samples, s);

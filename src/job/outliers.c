@@ -76,6 +76,7 @@ static gs_status run_stream(gs_walk *w, gs_error *err)
                           .wants = wants,
                           .input = input,
                           .linear = linear,
+                          .reference = w->reference,
                           .qkv_output = w->job->kv_from_anti ? gs_walk_kv_tap : NULL};
     for (int64_t s = 0; s < job->anti.count; s += w->chunk.count) {
         GS_TRY(gs_check_interrupt(err));

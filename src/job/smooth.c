@@ -39,7 +39,7 @@ static gs_status linear(void *ctx, gs_role role, const gs_chunk *chunk, int64_t 
 static gs_status run_trial(trial *t, const gs_chunk *chunk, float *h, gs_error *err)
 {
     gs_walk *w = t->w;
-    const gs_taps taps = {.ctx = t, .wants = wants, .input = input, .linear = linear};
+    const gs_taps taps = {.ctx = t, .wants = wants, .input = input, .linear = linear, .reference = w->reference};
     const gs_block view = gs_transform_view(w->transform, w->weights);
     const gs_until until = t->searched == GS_QKV ? GS_UNTIL_QKV_OUTPUT : GS_UNTIL_H4_INPUT;
     return gs_block_forward(&w->job->compute, &view, w->block, &w->rope, chunk, h, &w->scratch, &taps, until, err);

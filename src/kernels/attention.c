@@ -1,11 +1,15 @@
-/* Causal attention in blocks of 64 keys with a running maximum and sum, so that no row of scores is ever stored whole
+/* Causal attention in blocks of 512 keys with a running maximum and sum, so that no row of scores is ever stored whole
  * (Milakov and Gimelshein, Online normalizer calculation for softmax, 2018; Dao et al., FlashAttention, 2022). Scores and
  * weighted sums are small packed products. A task is a run of queries times the query heads that share a key group, so packed
  * keys and values serve many rows.
  *
- * What one row computes is fixed: blocks of keys start at multiples of 64, whatever the call or the task; inside a block scores
- * are fused chains in rising component, the weighted sum is a fused chain in rising key; keys a row may not see have weight 0 and
- * change nothing. SPDX-License-Identifier: Apache-2.0 */
+ * What one row computes is fixed: blocks of keys start at multiples of 512, whatever the call or the task; inside a block
+ * scores are fused chains in rising component, the weighted sum is a fused chain in rising key over 192 keys at a time; keys a
+ * row may not see have weight 0 and change nothing. The order is that of PyTorch 2.4's fused kernel on one thread.
+ *
+ * That kernel lets the length of the whole sequence into the last bits of every row. gs_attention_whole follows it there: how
+ * the keys of a block are cut into chains, and the scalar exponential of the keys left over from vectors of 8. Not followed: the
+ * other order of products that the matrix library takes where a block of queries has fewer than four. SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -13,7 +17,7 @@
 #include "kernels/elem.h"
 #include "kernels/table.h"
 
-enum { MOST_ROWS = 96, KEYS = GS_GROUP_COLS };
+enum { MOST_ROWS = 96, KEYS = 512, CHAIN = 192 /* most keys of one fused chain */ };
 
 typedef struct attention_job {
     const gs_kernels *kernels;
@@ -21,6 +25,7 @@ typedef struct attention_job {
     int64_t q_rows, pos0, q_stride, kv_stride, out_stride, d, d_even;
     int64_t group_heads, task_heads, task_queries; /* heads of a group; of a task; queries of a task */
     int64_t head_tasks, query_tasks;               /* tasks per group: head runs, query runs */
+    int64_t whole;                                 /* length of the sequence, if the result may depend on it; else 0 */
     float scale;
     const float *q, *k, *v;
     float *out;
@@ -29,10 +34,10 @@ typedef struct attention_job {
 /* One worker's scratch. Row r of a task is query r / heads, head r % heads. */
 typedef struct work_area {
     float *q;      /* packed queries */
-    float *keys;   /* packed keys of one block */
-    float *values; /* packed values of one block: panels of 16 components, [keys][16] each */
-    float *scores; /* [rows, 64] */
-    float *packed; /* scores as packed rows */
+    float *keys;   /* packed keys, 64 at a time */
+    float *values; /* packed values of one chain: panels of 16 components, [keys][16] each */
+    float *scores; /* [rows, 512] */
+    float *packed; /* scores of one chain as packed rows */
     float *sums;   /* [rows, d] */
     float *max, *total;
 } work_area;
@@ -47,7 +52,7 @@ static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static size_t lay_out(work_area *w, float *base, int64_t d)
 {
     const int64_t d_even = (d + 1) / 2 * 2, d_wide = ceil_div(d, GS_PANEL_COLS) * GS_PANEL_COLS;
-    const int64_t sizes[] = {MOST_ROWS * d_even, KEYS * d_even,    KEYS * d_wide, MOST_ROWS * KEYS,
+    const int64_t sizes[] = {MOST_ROWS * d_even, KEYS * d_even, KEYS * d_wide, MOST_ROWS * KEYS,
                              MOST_ROWS * KEYS,   MOST_ROWS * d, MOST_ROWS,     MOST_ROWS};
     float **const parts[] = {&w->q, &w->keys, &w->values, &w->scores, &w->packed, &w->sums, &w->max, &w->total};
     int64_t at = 0;
@@ -106,32 +111,66 @@ static void pack_values(const attention_job *j, int64_t keys, int64_t keys_padde
 /* Scores -> weights; what was summed before shrinks where the maximum grew. */
 static void soften(const attention_job *j, const attention_task *t, const work_area *w, int64_t key0, int64_t keys)
 {
+    const int64_t in_lanes = j->whole ? min_i64(KEYS, j->whole - key0) / 8 * 8 : KEYS;
     for (int64_t r = 0; r < t->rows; r++) {
         const int64_t visible = min_i64(j->pos0 + t->query + r / t->heads - key0 + 1, keys);
         const float factor =
-            j->kernels->softmax_row(keys, visible, j->scale, w->scores + r * KEYS, &w->max[r], &w->total[r]);
+            j->kernels->softmax_row(keys, visible, in_lanes, j->scale, w->scores + r * KEYS, &w->max[r], &w->total[r]);
         if (factor != 1.0f) j->kernels->scale_row(j->d, factor, w->sums + r * j->d);
     }
-    j->kernels->pack_a_f32(w->packed, w->scores, KEYS, t->rows, keys, keys);
+}
+
+static void score_block(const attention_job *j, const attention_task *t, const work_area *w, const float *k,
+                        int64_t keys)
+{
+    for (int64_t key = 0; key < keys; key += GS_GROUP_COLS) {
+        const int64_t n = min_i64(GS_GROUP_COLS, keys - key);
+        j->kernels->pack_keys(n, j->d, j->d_even, k + key * j->kv_stride, j->kv_stride, w->keys);
+        const gs_block_f32 scores = {.rows = t->rows,
+                                     .cols = ceil_div(n, GS_PANEL_COLS) * GS_PANEL_COLS,
+                                     .kc = j->d_even,
+                                     .a = w->q,
+                                     .b = w->keys,
+                                     .c = w->scores + key,
+                                     .ldc = KEYS};
+        j->kernels->block_f32(&scores);
+    }
+}
+
+static void add_chain(const attention_job *j, const attention_task *t, const work_area *w, int64_t first, int64_t keys,
+                      const float *v)
+{
+    const int64_t even = (keys + 1) / 2 * 2;
+    j->kernels->pack_a_f32(w->packed, w->scores + first, KEYS, t->rows, keys, even);
+    pack_values(j, keys, even, v, w->values);
+    for (int64_t col = 0; col < j->d; col += GS_GROUP_COLS) {
+        const gs_block_f32 sums = {.rows = t->rows,
+                                   .cols = min_i64(GS_GROUP_COLS, j->d - col),
+                                   .kc = even,
+                                   .a = w->packed,
+                                   .b = w->values + col * even,
+                                   .c = w->sums + col,
+                                   .ldc = j->d,
+                                   .add = true};
+        j->kernels->block_f32(&sums);
+    }
+}
+
+/* Keys of one chain: 192, or half a block that is longer than one chain and shorter than two. */
+static int64_t chain_length(const attention_job *j, int64_t key0)
+{
+    const int64_t block = j->whole ? min_i64(KEYS, j->whole - key0) : KEYS;
+    return block > CHAIN && block < 2 * CHAIN ? block / 2 : CHAIN;
 }
 
 /* One block of keys for all rows of the task. */
 static void visit_block(const attention_job *j, const attention_task *t, const work_area *w, int64_t key0, int64_t keys)
 {
-    const int64_t padded = ceil_div(keys, GS_PANEL_COLS) * GS_PANEL_COLS;
-    const int64_t at = key0 * j->kv_stride + t->group * j->d;
-    j->kernels->pack_keys(keys, j->d, j->d_even, j->k + at, j->kv_stride, w->keys);
-    const gs_block_f32 scores = {.rows = t->rows, .cols = padded, .kc = j->d_even, .a = w->q, .b = w->keys,
-                                 .c = w->scores, .ldc = KEYS};
-    j->kernels->block_f32(&scores);
-    soften(j, t, w, key0, padded);
-    pack_values(j, keys, padded, j->v + at, w->values);
-    for (int64_t col = 0; col < j->d; col += GS_GROUP_COLS) {
-        const gs_block_f32 sums = {.rows = t->rows, .cols = min_i64(GS_GROUP_COLS, j->d - col), .kc = padded,
-                                   .a = w->packed, .b = w->values + col * padded, .c = w->sums + col, .ldc = j->d,
-                                   .add = true};
-        j->kernels->block_f32(&sums);
-    }
+    const int64_t at = key0 * j->kv_stride + t->group * j->d, chain = chain_length(j, key0);
+    score_block(j, t, w, j->k + at, keys);
+    soften(j, t, w, key0, ceil_div(keys, GS_PANEL_COLS) * GS_PANEL_COLS);
+    for (int64_t key = 0; key < keys; key += chain)
+        add_chain(j, t, w, key, min_i64(chain, keys - key), j->v + at + key * j->kv_stride);
 }
 
 static void attend_task(void *ctx, int64_t task, int worker)
@@ -150,20 +189,52 @@ static void attend_task(void *ctx, int64_t task, int worker)
     }
 }
 
+static void attend(gs_compute *c, attention_job *job, int64_t heads, int64_t groups)
+{
+    assert(job->q_rows >= 0 && job->pos0 >= 0 && heads > 0 && groups > 0 && heads % groups == 0 && job->d > 0);
+    /* Reserved when the context was opened for usual head sizes; a wider one needs little more. */
+    if (gs_pool_reserve(c->pool, gs_attention_scratch_bytes(job->d), NULL) != GS_OK) abort();
+    job->kernels = c->kernels;
+    job->pool = c->pool;
+    job->d_even = (job->d + 1) / 2 * 2;
+    job->group_heads = heads / groups;
+    job->scale = 1.0f / sqrtf((float)job->d);
+    job->head_tasks = ceil_div(job->group_heads, MOST_ROWS);
+    job->task_heads = ceil_div(job->group_heads, job->head_tasks);
+    job->task_queries = MOST_ROWS / job->task_heads;
+    job->query_tasks = ceil_div(job->q_rows, job->task_queries);
+    gs_pool_run(c->pool, groups * job->head_tasks * job->query_tasks, attend_task, job);
+}
+
 void gs_attention(gs_compute *c, int64_t q_rows, int64_t pos0, const float *q, int64_t q_stride, const float *k,
                   const float *v, int64_t kv_stride, int64_t heads, int64_t groups, int64_t d, float *out,
                   int64_t out_stride)
 {
-    assert(q_rows >= 0 && pos0 >= 0 && heads > 0 && groups > 0 && heads % groups == 0 && d > 0);
-    /* Reserved when the context was opened for usual head sizes; a wider one needs little more. */
-    if (gs_pool_reserve(c->pool, gs_attention_scratch_bytes(d), NULL) != GS_OK) abort();
-    attention_job job = {.kernels = c->kernels, .pool = c->pool, .q_rows = q_rows, .pos0 = pos0, .q_stride = q_stride,
-                         .kv_stride = kv_stride, .out_stride = out_stride, .d = d, .d_even = (d + 1) / 2 * 2,
-                         .group_heads = heads / groups, .scale = 1.0f / sqrtf((float)d), .q = q, .k = k, .v = v,
+    attention_job job = {.q_rows = q_rows,
+                         .pos0 = pos0,
+                         .q_stride = q_stride,
+                         .kv_stride = kv_stride,
+                         .out_stride = out_stride,
+                         .d = d,
+                         .q = q,
+                         .k = k,
+                         .v = v,
                          .out = out};
-    job.head_tasks = ceil_div(job.group_heads, MOST_ROWS);
-    job.task_heads = ceil_div(job.group_heads, job.head_tasks);
-    job.task_queries = MOST_ROWS / job.task_heads;
-    job.query_tasks = ceil_div(q_rows, job.task_queries);
-    gs_pool_run(c->pool, groups * job.head_tasks * job.query_tasks, attend_task, &job);
+    attend(c, &job, heads, groups);
+}
+
+void gs_attention_whole(gs_compute *c, int64_t rows, const float *q, int64_t q_stride, const float *k, const float *v,
+                        int64_t kv_stride, int64_t heads, int64_t groups, int64_t d, float *out, int64_t out_stride)
+{
+    attention_job job = {.q_rows = rows,
+                         .whole = rows,
+                         .q_stride = q_stride,
+                         .kv_stride = kv_stride,
+                         .out_stride = out_stride,
+                         .d = d,
+                         .q = q,
+                         .k = k,
+                         .v = v,
+                         .out = out};
+    attend(c, &job, heads, groups);
 }

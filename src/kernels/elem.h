@@ -1,6 +1,7 @@
 /* Everything that is not a matrix product. Shapes beside each buffer; rows are tokens. All calls are parallel over rows or
  * fixed chunks and give the same bits on every rung and for any thread count: reductions keep 16 lanes (lane j takes
- * elements j, j+16, …) combined in a fixed tree, and parallel partial results are combined in chunk order.
+ * elements j, j+16, …) combined in a fixed tree, and parallel partial results are combined in chunk order. The norm's mean
+ * alone adds in the order of gs_torch_mean, so that it gives the reference's bits.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_KERNELS_ELEM_H
 #define GS_KERNELS_ELEM_H
@@ -9,7 +10,8 @@
 #include "kernels/compute.h"
 
 /* y = w·(x·(1/sqrt(mean(x²)+eps))) + b. x, y: [rows, h]; w: [h]; b: [h] or NULL. x == y is allowed. spec/04 §2.1a */
-void gs_rmsnorm(gs_compute *c, int64_t rows, int64_t h, const float *x, const float *w, const float *b, float eps, float *y);
+void gs_rmsnorm(gs_compute *c, int64_t rows, int64_t h, const float *x, const float *w, const float *b, float eps,
+                float *y);
 
 /* cos/sin of p·theta_i for positions 0..positions-1: cos, sin: [positions, r/2], theta_i = 1/base^(2i/r); exponent, power,
  * reciprocal and product in float32 (spec/04 §2.3). */
@@ -33,18 +35,23 @@ void gs_rope_apply(gs_compute *c, const gs_rope *rope, int64_t rows, float *x, i
 void gs_attention(gs_compute *c, int64_t q_rows, int64_t pos0, const float *q, int64_t q_stride, const float *k,
                   const float *v, int64_t kv_stride, int64_t heads, int64_t groups, int64_t d, float *out,
                   int64_t out_stride);
+/* The same for a sequence given whole, with the reference's dependence on its length in the last bits (attention.c). */
+void gs_attention_whole(gs_compute *c, int64_t rows, const float *q, int64_t q_stride, const float *k, const float *v,
+                        int64_t kv_stride, int64_t heads, int64_t groups, int64_t d, float *out, int64_t out_stride);
 
 /* y[t, j] = silu(z[t, j])·z[t, f+j]; z: [rows, 2f], y: [rows, f] (row stride f). silu(a) = a/(1+exp(-a)). */
 void gs_swiglu(gs_compute *c, int64_t rows, int64_t f, const float *z, float *y);
 
 void gs_add(gs_compute *c, int64_t n, float *x, const float *y); /* x += y */
 
-/* Least and greatest value; *finite is false if any value is NaN or Inf (min, max then cover the others). n > 0. */
+/* Least and greatest value; *finite is false if any value is NaN or Inf (min, max then cover the others, and are 0 if there
+ * are none). n > 0. */
 void gs_minmax(gs_compute *c, int64_t n, const float *x, float *min, float *max, bool *finite);
 /* Running per-column range: min[j] = min(min[j], x[·,j]), max likewise. x: [rows, cols] with row stride. NaN is ignored. */
-void gs_column_minmax(gs_compute *c, int64_t rows, int64_t cols, const float *x, int64_t stride, float *min, float *max);
+void gs_column_minmax(gs_compute *c, int64_t rows, int64_t cols, const float *x, int64_t stride, float *min,
+                      float *max);
 
-/* q = clamp(rint(x/scale + zero), -128, 127): division, then addition, then rounding (spec/01 §5). x: [n], q: [n]. */
+/* q = clamp(rint(x/scale + zero), -128, 127): division, then addition, then rounding. NaN gives -128. x: [n], q: [n]. */
 void gs_quantize_s8(gs_compute *c, int64_t n, const float *x, float scale, float zero, int8_t *q);
 
 /* torch.histc: counts[b] += number of x in bin b, bins over [lo, hi] (lo < hi); outside or NaN ignored;

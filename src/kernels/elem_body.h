@@ -25,13 +25,6 @@ static inline void store(float *p, vec v) { memcpy(p, &v, sizeof v); }
 static inline vec choose(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }
 
 /* The one tree that combines 16 lanes. */
-static float tree_sum(float *lane)
-{
-    for (int width = LANES / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++) lane[i] += lane[i + width];
-    return lane[0];
-}
-
 static double tree_sum_double(double *lane)
 {
     for (int width = LANES / 2; width > 0; width /= 2)
@@ -215,7 +208,8 @@ static void bin_index(int64_t n, const float *restrict x, float lo, float hi, in
     const float count = (float)bins, width = hi - lo;
     for (int64_t i = 0; i < n; i++) {
         const float position = (x[i] - lo) * count / width;
-        const bool above = x[i] >= lo, below = x[i] <= hi, inside = above & below, convertible = inside & (position < count);
+        const bool above = x[i] >= lo, below = x[i] <= hi, inside = above & below,
+                   convertible = inside & (position < count);
         const int32_t whole = (int32_t)(convertible ? position : 0.0f);
         const int32_t capped = convertible ? whole : bins - 1; /* the top edge, or rounded up to it */
         bin[i] = inside ? capped : bins;
@@ -246,11 +240,19 @@ static void sum_squares(int64_t rows, int64_t cols, const float *x, const float 
     *squares = tree_sum_double(ss);
 }
 
-static float softmax_row(int64_t keys, int64_t visible, float scale, float *restrict s, float *max, float *sum)
+/* Eight lanes, whatever the rung: the sum of weights keeps the order of PyTorch's 8-lane kernels. */
+typedef float eight __attribute__((vector_size(32)));
+
+static float sum_of_lanes(const float *lane)
+{
+    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+static float softmax_row(int64_t keys, int64_t visible, int64_t in_lanes, float scale, float *restrict s, float *max,
+                         float *sum)
 {
     for (int64_t i = visible < 0 ? 0 : visible; i < keys; i++) s[i] = -INFINITY;
-    vec high[VECTORS], total[VECTORS] = {{0}};
-    float lane[LANES];
+    vec high[VECTORS];
     for (int q = 0; q < VECTORS; q++) high[q] = (vec){0} - INFINITY;
     for (int64_t i = 0; i < keys; i += LANES)
         for (int q = 0; q < VECTORS; q++) {
@@ -263,12 +265,22 @@ static float softmax_row(int64_t keys, int64_t visible, float scale, float *rest
         const float v = high[j / GS_LANES][j % GS_LANES];
         top = v > top ? v : top;
     }
-    for (int64_t i = 0; i < keys; i++) s[i] = gs_exp_inline(s[i] - top);
-    for (int64_t i = 0; i < keys; i += LANES)
-        for (int q = 0; q < VECTORS; q++) total[q] += load(s + i + q * GS_LANES);
-    for (int q = 0; q < VECTORS; q++) store(lane + q * GS_LANES, total[q]);
-    const float factor = gs_exp_inline(*max - top);
-    *sum = *sum * factor + tree_sum(lane);
+    for (int64_t i = in_lanes; i < visible; i++) s[i] = gs_exp_nearest(s[i] - top);
+    const int64_t end = in_lanes < keys ? in_lanes : keys;
+    for (int64_t i = 0; i < end; i++) s[i] = gs_exp_weight_inline(s[i] - top);
+    for (int64_t i = visible > end ? visible : end; i < keys; i++) s[i] = 0.0f;
+    eight lanes = {0};
+    for (int64_t i = 0; i < end; i += 8) {
+        eight v;
+        memcpy(&v, s + i, sizeof v);
+        lanes += v;
+    }
+    float lane[8];
+    memcpy(lane, &lanes, sizeof lane);
+    float total = sum_of_lanes(lane);
+    for (int64_t i = end; i < keys; i++) total += s[i];
+    const float factor = gs_exp_nearest(*max - top);
+    *sum = fmaf(*sum, factor, total);
     *max = top;
     return factor;
 }

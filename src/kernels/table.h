@@ -9,7 +9,7 @@
 #define GS_GROUP_COLS GS_PACK_ROWS /* weight rows (output columns) of one packed group */
 #define GS_PANEL_COLS 16           /* columns of one panel; four panels make a group */
 #define GS_PANEL_ROWS 6            /* rows of one panel of packed activations */
-#define GS_TILE_ROWS 192           /* most activation rows of one tile */
+#define GS_TILE_ROWS  192          /* most activation rows of one tile */
 
 /* In front of a loop of a few constant steps whose arrays are meant to be registers. clang unrolls such loops by itself, and
  * too late when told to. */
@@ -17,7 +17,7 @@
 #define GS_UNROLL(n)
 #else
 #define GS_PRAGMA(text) _Pragma(#text)
-#define GS_UNROLL(n) GS_PRAGMA(GCC unroll n)
+#define GS_UNROLL(n)    GS_PRAGMA(GCC unroll n)
 #endif
 
 /* One block of a product: rows x up to 64 columns over kc values of k, with operands packed as described in gemm.c. */
@@ -74,8 +74,11 @@ struct gs_kernels {
     void (*sum_squares)(int64_t rows, int64_t cols, const float *x, const float *shift, double *sum, double *squares);
 
     /* One row of attention scores against one block of keys: s[i] = exp(s[i]·scale − new maximum) for i < visible, 0 beyond,
-     * up to `keys` (a multiple of 16); *max (first -Inf) and *sum are carried on; the first block shows a key. Returns the factor for what was gathered before. */
-    float (*softmax_row)(int64_t keys, int64_t visible, float scale, float *s, float *max, float *sum);
+     * up to `keys` (a multiple of 16); *max (first -Inf) and *sum are carried on; the first block shows a key. Keys from
+     * in_lanes on (a multiple of 8) are weighed by the nearest exponential and added one by one; in_lanes >= keys: none.
+     * Returns the factor for what was gathered before. */
+    float (*softmax_row)(int64_t keys, int64_t visible, int64_t in_lanes, float scale, float *s, float *max,
+                         float *sum);
     void (*scale_row)(int64_t n, float factor, float *x); /* x = x·factor + 0 */
     /* Keys (rows of n floats) into panels [ceil(keys/16)][n_padded][16], zero-filled. */
     void (*pack_keys)(int64_t keys, int64_t n, int64_t n_padded, const float *k, int64_t stride, float *dst);

@@ -108,8 +108,12 @@ static gs_status attention(const pass *p)
         const float *const q = p->s.qkv + row * width, *const k = q + attended;
         GS_TRY(gs_check_interrupt(p->err));
         if (rows == 0) continue;
-        gs_attention(p->c, rows, 0, q, width, k, k + g->groups * g->head_dim, width, g->heads, g->groups, g->head_dim,
-                     p->s.context + row * attended, attended);
+        const float *const v = k + g->groups * g->head_dim;
+        float *const out = p->s.context + row * attended;
+        if (p->taps && p->taps->reference)
+            gs_attention_whole(p->c, rows, q, width, k, v, width, g->heads, g->groups, g->head_dim, out, attended);
+        else
+            gs_attention(p->c, rows, 0, q, width, k, v, width, g->heads, g->groups, g->head_dim, out, attended);
     }
     return GS_OK;
 }

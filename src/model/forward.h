@@ -52,6 +52,7 @@ typedef struct gs_taps {
      * weights. */
     gs_status (*linear)(void *ctx, gs_role role, const gs_chunk *chunk, int64_t row0, int64_t rows, const float *x,
                         float *y, gs_error *err);
+    bool reference; /* attention as gs_attention_whole */
 } gs_taps;
 
 /* Scratch for chunks of at most `rows` rows; whole_4h: also room for the complete input of 4H. */

@@ -132,6 +132,12 @@ static double exp_f64(double x)
     return p * f64_from_bits((uint64_t)((int64_t)k + 1023) << 52);
 }
 
+float gs_exp_nearest(float x)
+{
+    if (x != x) return x;
+    return (float)exp_f64(x > 200.0f ? 200.0 : x < -200.0f ? -200.0 : (double)x);
+}
+
 float gs_pow(float x, float y)
 {
     if (x == 1.0f || y == 0.0f) return 1.0f;

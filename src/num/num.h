@@ -89,6 +89,7 @@ static inline int8_t gs_clamp_s8(float rounded, float lo, float hi)
  * gs_sin/gs_cos: ≤ 1 ulp for all finite x (reduced and computed in double), NaN for Inf. gs_pow: x >= 0 (NaN below), ≤
  * 1 ulp (computed in double). */
 float gs_exp(float x);
+float gs_exp_nearest(float x); /* computed in double and rounded once */
 float gs_sin(float x);
 float gs_cos(float x);
 float gs_pow(float x, float y);
