@@ -1,6 +1,7 @@
 #!/bin/bash
 # Checkpoint directories that cannot be used: config.json, unsupported families, tokenizer, ids beyond the vocabulary. Each
 # is refused by name before anything is written. SPDX-License-Identifier: Apache-2.0
+# shellcheck source=tests/e2e/common.sh
 . "$(dirname "$0")/common.sh"
 
 tiny whole

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Places that cannot be written to, and options that cannot be combined: refused before any work, or cleaned up after a
 # failure in the middle. What was there stays as it was. SPDX-License-Identifier: Apache-2.0
+# shellcheck source=tests/e2e/common.sh
 . "$(dirname "$0")/common.sh"
 
 tiny model
@@ -59,7 +60,7 @@ place "JSON is a directory" 2 out "--json" "name of a file" -- --json empty
 # A living run holds the place.
 if command -v flock >/dev/null; then
     mkdir "$yard/.held.glmslim-work"
-    flock "$yard/.held.glmslim-work/lock" sleep 60 &
+    (exec 9>"$yard/.held.glmslim-work/lock" && flock 9 && exec sleep 60) >/dev/null 2>&1 &
     holder=$!
     until [ -e "$yard/.held.glmslim-work/lock" ] && ! flock -n "$yard/.held.glmslim-work/lock" true; do sleep 0.05; done
     place "another run" 3 held "another run" "wait" --

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Calibration and outlier texts that cannot be read, from files and from the command line. The message names file and line
 # or sample. SPDX-License-Identifier: Apache-2.0
+# shellcheck source=tests/e2e/common.sh
 . "$(dirname "$0")/common.sh"
 
 tiny model

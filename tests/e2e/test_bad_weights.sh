@@ -1,12 +1,13 @@
 #!/bin/bash
 # Damaged weights: shards that are missing, cut, corrupt or lie in their header; an index that does not fit; wrong tensors;
 # NaN and Inf. Each run ends with its exit code, names file and tensor, and leaves nothing. SPDX-License-Identifier: Apache-2.0
+# shellcheck source=tests/e2e/common.sh
 . "$(dirname "$0")/common.sh"
 
 tiny whole
 model=$scratch/model
-first=model-00001-of-00004.safetensors
-second=model-00002-of-00004.safetensors
+first="model-00001-of-00004.safetensors"
+second="model-00002-of-00004.safetensors"
 index=model.safetensors.index.json
 qkv=transformer.encoder.layers.0.self_attention.query_key_value
 dense=transformer.encoder.layers.0.self_attention.dense
@@ -183,7 +184,7 @@ poke() {
     local tensor=$1 element=$2 what=$3 shard
     shard=$(place_of "$tensor")
     check "damage" "$SURGEON" poke "$model/$shard" "$tensor" "$element" "$what"
-    broken "$tensor[$element] = $what" 6 "$tensor" "$shard"
+    broken "${tensor}[$element] = $what" 6 "$tensor" "$shard"
 }
 poke $qkv.weight 0 $nan
 poke $qkv.weight 8191 $inf

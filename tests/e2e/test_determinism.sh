@@ -1,6 +1,7 @@
 #!/bin/bash
 # The same bytes for any number of threads and any instruction set: the documented recipe on the mini model, its relatives
 # on a smaller one, every file compared by SHA-256. SPDX-License-Identifier: Apache-2.0
+# shellcheck source=tests/e2e/common.sh
 . "$(dirname "$0")/common.sh"
 
 mapfile -t rungs < <("$GLMSLIM" version | sed -n 's/^instruction sets *//p' | sed 's/;.*//' | tr ' ' '\n' | grep .)

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Stopping a run: SIGINT and SIGTERM in the middle end it cleanly with exit 8, whatever it was doing; a killed run leaves a
 # work folder that the next run removes. Plain C kernels make the mini model last long enough. SPDX-License-Identifier: Apache-2.0
+# shellcheck source=tests/e2e/common.sh
 . "$(dirname "$0")/common.sh"
 export GLMSLIM_CPU=c
 yard=$scratch/yard
@@ -13,7 +14,7 @@ start() {
     shift
     "$quant" --model_path "$demo" --save_directory "$yard/$out" --calib_file "$calib" --threads 2 "$@" >"$log" 2>&1 &
     pid=$!
-    for i in {1..600}; do
+    for _ in {1..600}; do
         [ ! -d "$yard/.$out.glmslim-work/new" ] || return 0
         kill -0 $pid 2>/dev/null || break
         sleep 0.05

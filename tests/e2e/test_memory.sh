@@ -1,6 +1,7 @@
 #!/bin/bash
 # The plan's figures against what happens, on a checkpoint of 0.75 GB whose float32 output needs two shards of 1 GiB: memory,
 # bytes, files. And no memory at all. SPDX-License-Identifier: Apache-2.0
+# shellcheck source=tests/e2e/common.sh
 . "$(dirname "$0")/common.sh"
 if [ $sanitized = yes ]; then
     echo "SKIP: the address sanitizer's memory is not the program's"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # What a run writes: files, modes, types, copied bytes, layouts, and where texts come from. The documented command line works
 # unchanged. SPDX-License-Identifier: Apache-2.0
+# shellcheck source=tests/e2e/common.sh
 . "$(dirname "$0")/common.sh"
 
 calib=$GS_SOURCE_DIR/demo/calib.json
