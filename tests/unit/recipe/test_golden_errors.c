@@ -139,8 +139,8 @@ static void test_success_cases(void **state)
         "--part_file_size 1 --mindie_format",
         "--disable_names transformer.encoder.layers.0.mlp.dense_4h_to_h",
         "--tokenizer_args {\"padding_side\":\"left\"}",
-        "--mm_tensor False --model_name glm4 --input_ids_name ids --group_size 16 --fa_amp 3 --sigma_factor 4.0 "
-        "--fraction 0.1",
+        ("--mm_tensor False --model_name glm4 --input_ids_name ids --group_size 16 --fa_amp 3 --sigma_factor 4.0 "
+         "--fraction 0.1"),
         "--tokenizer_args not\x1fjson",
         "--trust_remote_code True",
         "--device_type npu",
