@@ -9,12 +9,12 @@
 #include "base/mem.h"
 #include "kernels/compute.h"
 
-/* y = w·(x·(1/sqrt(mean(x²)+eps))) + b. x, y: [rows, h]; w: [h]; b: [h] or NULL. x == y is allowed. spec/04 §2.1a */
+/* y = w·(x·(1/sqrt(mean(x²)+eps))) + b. x, y: [rows, h]; w: [h]; b: [h] or NULL. x == y is allowed. */
 void gs_rmsnorm(gs_compute *c, int64_t rows, int64_t h, const float *x, const float *w, const float *b, float eps,
                 float *y);
 
 /* cos/sin of p·theta_i for positions 0..positions-1: cos, sin: [positions, r/2], theta_i = 1/base^(2i/r); exponent, power,
- * reciprocal and product in float32 (spec/04 §2.3). */
+ * reciprocal and product in float32. */
 typedef struct gs_rope {
     int64_t positions, half; /* half = r/2 pairs */
     gs_buf buf;

@@ -1,6 +1,6 @@
 /* Packed matrix products. C[m,n] = A[m,k] · W[n,k]ᵀ.
  *
- * Numeric contract (spec/05 §6, architecture §3.2). f32: k is cut in blocks of GS_GEMM_KC; inside a block every output is
+ * Numeric contract. f32: k is cut in blocks of GS_GEMM_KC; inside a block every output is
  * one chain of fused multiply-adds in rising k, started at 0; block sums are added to the output in rising order with plain
  * additions (the first block is stored); the bias is added last. bf16 panels are widened to f32 in the kernel and give the
  * bits of f32 panels with the same values. s8: sums are exact integers.

@@ -1,5 +1,5 @@
-/* The numeric contract, frozen: fingerprints of what the kernels compute from fixed input. Block lengths and orders of addition
- * show in them; a change here changes the output of every user, so it must be meant. The same figures came
+/* The numeric contract, frozen: fingerprints of what the kernels compute from fixed input. Block lengths, orders of addition and
+ * the exponential show in them; a change here changes the output of every user, so it must be meant. The same figures came
  * from gcc 12 and clang 14. SPDX-License-Identifier: Apache-2.0 */
 #include "unit/kernels/helpers.h"
 
@@ -31,6 +31,24 @@ static uint64_t of_rmsnorm(gs_compute *c)
 {
     gs_rmsnorm(c, ROWS, WIDTH, input, input + 5, input + 9, 1e-5f, output);
     return fingerprint(output, sizeof output);
+}
+
+static uint64_t of_swiglu(gs_compute *c)
+{
+    gs_swiglu(c, ROWS, WIDTH, input, output);
+    return fingerprint(output, sizeof output);
+}
+
+static uint64_t of_attention(gs_compute *c)
+{
+    gs_attention(c, ROWS, 0, input, WIDTH, input + 384, input + 512, WIDTH, 6, 2, 64, output, 384);
+    return fingerprint(output, ROWS * 384 * sizeof *output);
+}
+
+static uint64_t of_attention_whole(gs_compute *c)
+{
+    gs_attention_whole(c, ROWS, input, WIDTH, input + 384, input + 512, WIDTH, 6, 2, 64, output, 384);
+    return fingerprint(output, ROWS * 384 * sizeof *output);
 }
 
 static uint64_t of_sums(gs_compute *c)
@@ -68,9 +86,9 @@ static void bits_are_frozen(void **state)
         uint64_t (*compute)(gs_compute *c);
         uint64_t expected;
     } table[] = {
-        {"rmsnorm", of_rmsnorm, 0xc873b155045cb9eeu},
-        {"sum_squares", of_sums, 0x73ecc3eaa048843bu},
-        {"rope", of_rope, 0x9dae6ba01e94aeeau},
+        {"rmsnorm", of_rmsnorm, 0xc873b155045cb9eeu},     {"swiglu", of_swiglu, 0x05a5bd3d00ad85d0u},
+        {"attention", of_attention, 0xf47357c1fea8c148u}, {"attention_whole", of_attention_whole, 0x9d1a33679c9131f3u},
+        {"sum_squares", of_sums, 0x73ecc3eaa048843bu},    {"rope", of_rope, 0x9dae6ba01e94aeeau},
         {"product", of_product, 0xd53f6ff7a050899du},
     };
     fill_input();
