@@ -1,6 +1,6 @@
 /* Files, distrustfully. Inputs must be regular files (symlinks are followed, then checked); every read is bounded;
- * short reads, EINTR and truncation while reading become errors that name the path. SPDX-License-Identifier:
- * Apache-2.0 */
+ * short reads, EINTR and truncation while reading become errors that name the path.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_IO_FILE_H
 #define GS_IO_FILE_H
 

@@ -1,6 +1,6 @@
 /* Synthetic checkpoints: any shape, seeded, with outlier channels, in the ChatGLM layout, bf16, sharded, with a small
- * byte-level tokenizer, so that size and speed can be tried without downloading anything. SPDX-License-Identifier:
- * Apache-2.0 */
+ * byte-level tokenizer, so that size and speed can be tried without downloading anything.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_MODEL_SYNTH_H
 #define GS_MODEL_SYNTH_H
 

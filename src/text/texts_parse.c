@@ -1,8 +1,8 @@
 /* Reads calibration texts by content, never by the file's name: a JSON array, JSON lines (objects or strings) or plain
  * text, one sample per line. What begins like JSON is JSON: a damaged file must not be calibrated on as if it were
  * prose. Messages name file, line and sample but never quote a text, which may be private. Where the script this
- * program stands in for fails on the same input, its own wording is part of the message. SPDX-License-Identifier:
- * Apache-2.0 */
+ * program stands in for fails on the same input, its own wording is part of the message.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "text/texts_parse.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-/* The rank table of a tiktoken file: byte strings and their ranks, which are the token ids. SPDX-License-Identifier:
- * Apache-2.0 */
+/* The rank table of a tiktoken file: byte strings and their ranks, which are the token ids.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_TEXT_VOCAB_H
 #define GS_TEXT_VOCAB_H
 

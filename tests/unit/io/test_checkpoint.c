@@ -26,11 +26,13 @@ static int teardown(void **state)
 static void make_shard(const char *name, const char *const *tensors)
 {
     char header[2000], *path = gs_path_join(dir, name);
-    size_t at = (size_t)sprintf(header, "{"), bytes = 0;
+    size_t at = 1, bytes = 0;
+    header[0] = '{';
     for (; *tensors != NULL; tensors++, bytes += 4)
-        at += (size_t)sprintf(header + at, "%s\"%s\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[%zu,%zu]}",
-                              bytes > 0 ? "," : "", *tensors, bytes, bytes + 4);
-    at += (size_t)sprintf(header + at, "}");
+        at += (size_t)snprintf(header + at, sizeof header - at,
+                               "%s\"%s\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[%zu,%zu]}",
+                               bytes > 0 ? "," : "", *tensors, bytes, bytes + 4);
+    header[at++] = '}';
     char data[400];
     for (size_t i = 0; i < sizeof data; i++) data[i] = (char)i;
     write_safetensors(path, header, at, data, bytes);

@@ -264,8 +264,8 @@ static void test_too_many(void **state)
     size_t at = 0;
     header[at++] = '{';
     for (int64_t i = 0; i < n; i++)
-        at += (size_t)sprintf(header + at, "%s\"%lld\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}",
-                              i > 0 ? "," : "", (long long)i);
+        at += (size_t)snprintf(header + at, 64, "%s\"%lld\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}",
+                               i > 0 ? "," : "", (long long)i);
     header[at++] = '}';
     write_safetensors(path, header, at, "", 0);
     FAILS(read_table(&t), GS_ERR_FILE, "more than 1000000 tensors");

@@ -18,7 +18,8 @@
 
 static void make_dir(char *dir)
 {
-    strcpy(dir, "/tmp/gs-behind-XXXXXX");
+    static const char pattern[] = "/tmp/gs-behind-XXXXXX";
+    memcpy(dir, pattern, sizeof pattern);
     assert_non_null(mkdtemp(dir));
 }
 

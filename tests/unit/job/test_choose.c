@@ -21,7 +21,7 @@ static void begin(gs_job *job)
     *job = (gs_job){.recipe = &recipe};
     job->resolved.type = GS_Q_W8A8;
     job->config = (gs_config){.layers = LAYERS};
-    strcpy(job->config.model_type, "chatglm");
+    snprintf(job->config.model_type, sizeof job->config.model_type, "chatglm");
     gs_error err = {0};
     assert_int_equal(gs_family_find(&job->config, &job->family, &err), GS_OK);
 }

@@ -23,7 +23,7 @@ static void names(void **state)
     /* A buffer that is too small is cut, never overrun. */
     char small[8];
     assert_int_equal(strlen(gs_linear_name(f, 0, GS_QKV, ".weight", small, sizeof small)), 7);
-    strcpy(c.model_type, "glm9");
+    snprintf(c.model_type, sizeof c.model_type, "glm9");
     FAILS(gs_family_find(&c, &f, ERR), GS_ERR_UNSUPPORTED, "glm9", "chatglm", "GLM-4");
 }
 
@@ -62,8 +62,9 @@ static void expect_misfit(const char *from, const char *to, const char *word1, c
     model m = {0};
     char *const text = file_text(TINY("tiny-c/config.json"), &n), *const at = strstr(text, from);
     if (!at) fail_msg("no '%s'", from);
-    char *const other = gs_alloc(n + strlen(to) + 1);
-    const int length = sprintf(other, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
+    const size_t room = n + strlen(to) + 1;
+    char *const other = gs_alloc(room);
+    const int length = snprintf(other, room, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
     OK(gs_config_parse(&m.config, other, (size_t)length, "config.json", ERR));
     OK(gs_family_find(&m.config, &m.family, ERR));
     OK(gs_checkpoint_open(&m.ck, TINY("tiny-c"), ERR));
@@ -105,24 +106,24 @@ static const struct {
 static char *smallest_model(bool tied, const char *left_out, const char *extra, const char *dtype)
 {
     char header[4096], config[1024];
-    int n = sprintf(header, "{");
+    int n = snprintf(header, sizeof header, "{");
     size_t at = 0;
     for (size_t i = 0; i < sizeof smallest / sizeof *smallest; i++) {
         const int rows = smallest[i].rows, cols = smallest[i].cols;
         if (left_out && strcmp(left_out, smallest[i].name) == 0) continue;
         const size_t bytes = (size_t)rows * (size_t)(cols ? cols : 1) * 2;
-        n += sprintf(header + n, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%d", n > 1 ? "," : "", smallest[i].name, dtype,
-                     rows);
-        if (cols) n += sprintf(header + n, ",%d", cols);
-        n += sprintf(header + n, "],\"data_offsets\":[%zu,%zu]}", at, at + bytes);
+        n += snprintf(header + n, sizeof header - (size_t)n, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%d",
+                      n > 1 ? "," : "", smallest[i].name, dtype, rows);
+        if (cols) n += snprintf(header + n, sizeof header - (size_t)n, ",%d", cols);
+        n += snprintf(header + n, sizeof header - (size_t)n, "],\"data_offsets\":[%zu,%zu]}", at, at + bytes);
         at += bytes;
     }
     if (extra) {
-        n += sprintf(header + n, ",\"%s\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[%zu,%zu]}", extra, at,
-                     at + 2);
+        n += snprintf(header + n, sizeof header - (size_t)n,
+                      ",\"%s\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[%zu,%zu]}", extra, at, at + 2);
         at += 2;
     }
-    n += sprintf(header + n, "}");
+    n += snprintf(header + n, sizeof header - (size_t)n, "}");
     while (n % 8) header[n++] = ' ';
     char file[8192] = {0};
     const uint64_t length = (uint64_t)n;
@@ -130,14 +131,15 @@ static char *smallest_model(bool tied, const char *left_out, const char *extra, 
     memcpy(file + 8, header, (size_t)n);
     char *const dir = dir_make();
     dir_put(dir, "model.safetensors", file, 8 + (size_t)n + at);
-    sprintf(config,
-            "{\"model_type\": \"chatglm\", \"add_bias_linear\": false, \"add_qkv_bias\": false, \"ffn_hidden_size\": 3,"
-            "\"apply_residual_connection_post_layernorm\": false, \"hidden_size\": 2, \"kv_channels\": 4, \"rmsnorm\": "
-            "true,"
-            "\"layernorm_epsilon\": 1e-5, \"multi_query_attention\": true, \"multi_query_group_num\": 1,"
-            "\"num_attention_heads\": 1, \"num_layers\": 1, \"padded_vocab_size\": 3, \"post_layer_norm\": true,"
-            "\"seq_length\": 16, \"torch_dtype\": \"float16\", \"tie_word_embeddings\": %s}",
-            tied ? "true" : "false");
+    snprintf(
+        config, sizeof config,
+        "{\"model_type\": \"chatglm\", \"add_bias_linear\": false, \"add_qkv_bias\": false, \"ffn_hidden_size\": 3,"
+        "\"apply_residual_connection_post_layernorm\": false, \"hidden_size\": 2, \"kv_channels\": 4, \"rmsnorm\": "
+        "true,"
+        "\"layernorm_epsilon\": 1e-5, \"multi_query_attention\": true, \"multi_query_group_num\": 1,"
+        "\"num_attention_heads\": 1, \"num_layers\": 1, \"padded_vocab_size\": 3, \"post_layer_norm\": true,"
+        "\"seq_length\": 16, \"torch_dtype\": \"float16\", \"tie_word_embeddings\": %s}",
+        tied ? "true" : "false");
     dir_put(dir, "config.json", config, strlen(config));
     return dir;
 }

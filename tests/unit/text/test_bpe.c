@@ -1,5 +1,5 @@
-/* Rank files and byte-pair merging, held to a merge written as plainly as its definition. SPDX-License-Identifier:
- * Apache-2.0 */
+/* Rank files and byte-pair merging, held to a merge written as plainly as its definition.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* The pre-tokenizer: character classes and scanner, held to PCRE2 running the pattern itself. SPDX-License-Identifier:
- * Apache-2.0 */
+/* The pre-tokenizer: character classes and scanner, held to PCRE2 running the pattern itself.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* Calibration texts: every accepted form, every refused one, and the ids of samples. SPDX-License-Identifier:
- * Apache-2.0 */
+/* Calibration texts: every accepted form, every refused one, and the ids of samples.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
