@@ -36,18 +36,18 @@ typedef struct gs_error {
 typedef struct gs_recipe {
     const char *model_path;
     const char *save_directory;
-    int64_t part_file_size;       /* GiB per shard; 0 = not given, one file */
+    int64_t part_file_size;         /* GiB per shard; 0 = not given, one file */
     const char *const *calib_texts; /* NULL = not given */
-    const char *calib_file;       /* NULL = not given */
-    const char *anti_file;        /* NULL = not given */
+    const char *calib_file;         /* NULL = not given */
+    const char *anti_file;          /* NULL = not given */
     int w_bit, a_bit;
     const char *const *disable_names; /* NULL = not given: the default fallback applies */
-    const char *device_type;      /* "cpu" | "npu" */
+    const char *device_type;          /* "cpu" | "npu" */
     double fraction;
-    int act_method;               /* 1 min-max mean, 2 histogram, 3 auto */
+    int act_method; /* 1 min-max mean, 2 histogram, 3 auto */
     bool co_sparse;
-    const char *anti_method;      /* "" = none */
-    const char *disable_level;    /* "L<n>" */
+    const char *anti_method;   /* "" = none */
+    const char *disable_level; /* "L<n>" */
     bool do_smooth;
     bool use_sigma;
     double sigma_factor;
@@ -64,35 +64,35 @@ typedef struct gs_recipe {
     bool is_dynamic;
     const char *input_ids_name;
     const char *attention_mask_name;
-    const char *tokenizer_args;   /* JSON object as text; NULL = the script's default */
+    const char *tokenizer_args; /* JSON object as text; NULL = the script's default */
     bool disable_last_linear;
     const char *model_name;
     bool trust_remote_code;
     bool mindie_format;
 
     /* ours */
-    const char *save_dtype;       /* "checkpoint" | "float32" */
-    bool reference_compat;        /* reproduce the reference's deviations: docs/differences.md */
-    bool strict_device;           /* device_type npu without an Ascend runtime is an error */
-    bool overwrite;               /* replace an existing output directory */
+    const char *save_dtype; /* "checkpoint" | "float32" */
+    bool reference_compat;  /* reproduce the reference's deviations: docs/differences.md */
+    bool strict_device;     /* device_type npu without an Ascend runtime is an error */
+    bool overwrite;         /* replace an existing output directory */
     bool dry_run;
     bool no_extras;
-    int threads;                  /* 0 = all this process may use */
+    int threads; /* 0 = all this process may use */
 
-    uint64_t given;               /* bit i = option i of the table was on the command line (recipe/options.h) */
+    uint64_t given; /* bit i = option i of the table was on the command line (recipe/options.h) */
 } gs_recipe;
 
 /* How the run looks from outside. Any member may be NULL. Calls come from the thread that called gs_quantize(). */
 typedef enum gs_level { GS_INFO, GS_WARNING } gs_level;
 
 typedef struct gs_progress {
-    const char *step;       /* "read", "float", "quantize", "calibrate", "write", … */
-    int block, n_blocks;    /* current block, 0-based */
+    const char *step;                  /* "read", "float", "quantize", "calibrate", "write", … */
+    int block, n_blocks;               /* current block, 0-based */
     int64_t tokens_done, tokens_total; /* work in token-blocks, all passes */
-    double seconds;         /* since the walk began */
-    double tokens_per_s;    /* token-blocks per second so far; 0 before the first */
-    double eta_s;           /* < 0 = unknown */
-    uint64_t memory_bytes;  /* resident now */
+    double seconds;                    /* since the walk began */
+    double tokens_per_s;               /* token-blocks per second so far; 0 before the first */
+    double eta_s;                      /* < 0 = unknown */
+    uint64_t memory_bytes;             /* resident now */
 } gs_progress;
 
 typedef struct gs_watch {
@@ -103,23 +103,24 @@ typedef struct gs_watch {
 
 /* One linear of the result. Ranges and scales are those after the last sample. */
 typedef struct gs_linear_result {
-    const char *name;       /* full tensor prefix, owned by the report */
-    const char *type;       /* "W8A8", "FLOAT", … static string */
-    const char *why_float;  /* NULL, or why it stayed float: "disable_names", "default fallback", "disable_level", "last linear" */
-    const char *observer;   /* "min-max" | "histogram" | NULL */
-    double score;           /* range / std of spec 01 3.4(a); NaN = not computed */
+    const char *name; /* full tensor prefix, owned by the report */
+    const char *type; /* "W8A8", "FLOAT", … static string */
+    const char *
+        why_float; /* NULL, or why it stayed float: "disable_names", "default fallback", "disable_level", "last linear" */
+    const char *observer; /* "min-max" | "histogram" | NULL */
+    double score;         /* range / std of spec 01 3.4(a); NaN = not computed */
     double range_min, range_max;
     double input_scale, input_offset;
     double weight_scale_min, weight_scale_max;
-    double weight_sqnr_db;  /* NaN for float */
+    double weight_sqnr_db; /* NaN for float */
     int64_t out, in;
 } gs_linear_result;
 
 /* One group that outlier suppression or do_smooth has transformed. NaN = the method has no such figure. */
 typedef struct gs_group_result {
-    char *name;             /* "block 3: input_layernorm -> self_attention.query_key_value", owned by the report */
-    const char *method;     /* "m2", "do_smooth" */
-    const char *branch;     /* which rule of the method was used; NULL = it has one */
+    char *name;         /* "block 3: input_layernorm -> self_attention.query_key_value", owned by the report */
+    const char *method; /* "m2", "do_smooth" */
+    const char *branch; /* which rule of the method was used; NULL = it has one */
     double alpha, beta, threshold;
     double loss_before, loss_after;   /* in the method's own measure */
     double range_before, range_after; /* max |x| of the linear's input */
@@ -127,10 +128,10 @@ typedef struct gs_group_result {
 } gs_group_result;
 
 typedef struct gs_gemm_result {
-    const char *kind;       /* "f32", "s8" */
-    double seconds;         /* wall time inside the GEMM */
-    double operations;      /* 2*m*n*k summed */
-    double peak_per_s;      /* measured peak of that arithmetic on all threads of the run */
+    const char *kind;  /* "f32", "s8" */
+    double seconds;    /* wall time inside the GEMM */
+    double operations; /* 2*m*n*k summed */
+    double peak_per_s; /* measured peak of that arithmetic on all threads of the run */
 } gs_gemm_result;
 
 typedef struct gs_phase_result {
@@ -145,29 +146,35 @@ typedef struct gs_output_file {
 } gs_output_file;
 
 typedef struct gs_type_total {
-    const char *type;       /* "W8A8", "FLOAT", "C8" */
+    const char *type; /* "W8A8", "FLOAT", "C8" */
     int64_t n_tensors;
     uint64_t bytes;
 } gs_type_total;
 
 typedef struct gs_report {
-    char *quant_type;       /* model_quant_type */
-    char *output;           /* directory */
+    char *quant_type; /* model_quant_type */
+    char *output;     /* directory */
     bool dry_run;
-    gs_linear_result *linears;  int n_linears;
-    gs_group_result *groups;    int n_groups;
-    gs_gemm_result gemm[2];     int n_gemm;
-    gs_phase_result phases[16]; int n_phases;
-    gs_output_file *files;      int n_files;
-    gs_type_total types[8];     int n_types;
+    gs_linear_result *linears;
+    int n_linears;
+    gs_group_result *groups;
+    int n_groups;
+    gs_gemm_result gemm[2];
+    int n_gemm;
+    gs_phase_result phases[16];
+    int n_phases;
+    gs_output_file *files;
+    int n_files;
+    gs_type_total types[8];
+    int n_types;
     int64_t n_samples, n_tokens;
     uint64_t input_bytes, output_bytes;
-    uint64_t planned_peak_bytes;   /* what the plan promised */
-    uint64_t measured_peak_bytes;  /* peak resident set of the process, 0 on a dry run */
+    uint64_t planned_peak_bytes;  /* what the plan promised */
+    uint64_t measured_peak_bytes; /* peak resident set of the process, 0 on a dry run */
     double seconds;
-    double estimated_seconds;      /* plan */
+    double estimated_seconds; /* plan */
     int threads;
-    const char *cpu;               /* instruction set in use */
+    const char *cpu; /* instruction set in use */
 } gs_report;
 
 void gs_recipe_defaults(gs_recipe *recipe);

@@ -9,11 +9,12 @@
 
 typedef struct gs_checkpoint {
     char *dir;
-    gs_file *files;      int n_files;
+    gs_file *files;
+    int n_files;
     gs_tensor_table table; /* all files; tensor.file indexes files */
     struct gs_name_map *by_name;
-    uint64_t bytes;      /* sum of tensor bytes */
-    char *warning;       /* NULL, or one sentence the caller should pass on (total_size of the index is wrong) */
+    uint64_t bytes; /* sum of tensor bytes */
+    char *warning;  /* NULL, or one sentence the caller should pass on (total_size of the index is wrong) */
 } gs_checkpoint;
 
 /* model.safetensors wins; then the only *.safetensors.index.json with its shards; then the only *.safetensors. */

@@ -17,17 +17,17 @@ json_t *gs_json_parse(const char *text, size_t n, const char *label, int max_dep
 /* Streaming writer. Objects and arrays nest; keys only inside objects. indent < 0 = compact ("," and ":"). */
 typedef struct gs_json_out gs_json_out;
 gs_json_out *gs_json_out_create(int indent);
-void gs_json_out_begin(gs_json_out *j, char open);     /* '{' or '[' */
+void gs_json_out_begin(gs_json_out *j, char open); /* '{' or '[' */
 void gs_json_out_end(gs_json_out *j);
 void gs_json_out_key(gs_json_out *j, const char *key);
 void gs_json_out_string(gs_json_out *j, const char *s); /* valid UTF-8 */
 void gs_json_out_int(gs_json_out *j, int64_t v);
-void gs_json_out_double(gs_json_out *j, double v);      /* Python repr; NaN and Inf become null */
-void gs_json_out_float(gs_json_out *j, float v);        /* shortest that reads back as the same float32 */
+void gs_json_out_double(gs_json_out *j, double v); /* Python repr; NaN and Inf become null */
+void gs_json_out_float(gs_json_out *j, float v);   /* shortest that reads back as the same float32 */
 void gs_json_out_bool(gs_json_out *j, bool v);
 void gs_json_out_null(gs_json_out *j);
 void gs_json_out_raw(gs_json_out *j, const char *token); /* a finished value */
-char *gs_json_out_finish(gs_json_out *j, size_t *n);   /* frees j; the text is the caller's to gs_free */
+char *gs_json_out_finish(gs_json_out *j, size_t *n);     /* frees j; the text is the caller's to gs_free */
 
 /* Shortest text that reads back as v, spelled as Python's repr(float): "1.5625e-07", "100000.0", "1e+16". */
 void gs_json_repr_double(double v, char out[32]);

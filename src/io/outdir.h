@@ -7,14 +7,14 @@
 #include "io/file.h"
 
 typedef struct gs_outdir {
-    char *final_path;    /* absolute, links resolved */
-    char *work_path;     /* write here; a folder inside the work folder, which becomes the output */
+    char *final_path; /* absolute, links resolved */
+    char *work_path;  /* write here; a folder inside the work folder, which becomes the output */
     int lock_fd;
-    bool replaces;       /* an existing directory with content is exchanged at commit */
+    bool replaces; /* an existing directory with content is exchanged at commit */
     bool active;
-    bool two_steps;      /* do not exchange but move away and in, as on file systems that cannot exchange (for tests) */
-    char *base_path;     /* the work folder itself: lock, new, and for a moment the old output */
-    char *made_parent;   /* topmost parent directory that begin had to create, or NULL */
+    bool two_steps;    /* do not exchange but move away and in, as on file systems that cannot exchange (for tests) */
+    char *base_path;   /* the work folder itself: lock, new, and for a moment the old output */
+    char *made_parent; /* topmost parent directory that begin had to create, or NULL */
 } gs_outdir;
 
 /* Checks only, nothing is created: parent exists and is writable (missing parents will be created), target absent, an

@@ -8,20 +8,21 @@
 #include "io/safetensors.h"
 
 typedef struct gs_out_file {
-    char *name;          /* final name */
-    uint64_t bytes;      /* whole file */
+    char *name;            /* final name */
+    uint64_t bytes;        /* whole file */
     uint64_t header_bytes; /* 8 + padded header */
     int64_t n_tensors;
-    int64_t first;       /* its tensors are order[first .. first + n_tensors) of the layout */
+    int64_t first; /* its tensors are order[first .. first + n_tensors) of the layout */
 } gs_out_file;
 
 typedef struct gs_layout {
-    gs_tensor *tensors;  /* generation order; file and offset are set by gs_layout_plan */
+    gs_tensor *tensors; /* generation order; file and offset are set by gs_layout_plan */
     int64_t count;
     int64_t cap;
-    int64_t *order;      /* tensor indices in the order of files and of places inside them; set by gs_layout_plan */
-    gs_out_file *files;  int n_files;
-    char *index_name;    /* NULL when not sharded */
+    int64_t *order; /* tensor indices in the order of files and of places inside them; set by gs_layout_plan */
+    gs_out_file *files;
+    int n_files;
+    char *index_name;     /* NULL when not sharded */
     uint64_t total_bytes; /* of tensor data */
     gs_arena *arena;
 } gs_layout;

@@ -38,7 +38,7 @@ gs_status gs_fake_use_reference(gs_fake_linear *f, gs_error *err)
 typedef struct dequantize_job {
     int64_t in;
     const int8_t *codes;
-    const float *scale; /* per row */
+    const float *scale;  /* per row */
     const int32_t *zero; /* per row, or NULL */
     float *to;
 } dequantize_job;

@@ -19,9 +19,9 @@ typedef struct gs_fake_linear {
     gs_observer *observer;
     gs_dtype round_scale;
     gs_reference_linear *reference; /* NULL, or the dequantized weight: gs_fake_forward then multiplies in float32 */
-    gs_act_params act;     /* after the last sample */
-    float xmin, xmax;      /* range after the last sample */
-    gs_act_params *sample; /* per sample of the current chunk */
+    gs_act_params act;              /* after the last sample */
+    float xmin, xmax;               /* range after the last sample */
+    gs_act_params *sample;          /* per sample of the current chunk */
     int64_t sample_cap;
     float *row_scale; /* per row of the last gs_fake_forward call */
     int32_t *row_zero;
@@ -40,7 +40,7 @@ gs_status gs_fake_observe(gs_fake_linear *f, gs_compute *c, const gs_chunk *chun
                           gs_error *err) GS_CHECKED;
 /* y = fakequant(x)·fakequant(W)ᵀ + bias for rows row0.. of the chunk. codes: scratch, [rows, in] int8, and as many float32 behind
  * them (64-byte aligned) when a reference is in use: GS_FAKE_SCRATCH bytes. */
-#define GS_FAKE_SCRATCH(rows, in, reference) \
+#define GS_FAKE_SCRATCH(rows, in, reference)                                                                           \
     ((size_t)(((rows) * (in) + 63) / 64 * 64) + ((reference) ? (size_t)((rows) * (in)) * sizeof(float) : 0))
 gs_status gs_fake_forward(gs_fake_linear *f, gs_compute *c, const gs_chunk *chunk, int64_t row0, int64_t rows,
                           const float *x, int8_t *codes, float *y, gs_error *err) GS_CHECKED;

@@ -60,7 +60,8 @@ static gs_status parse_header(golden_set *set, gs_arena *arena, const char *path
     gs_status status = GS_OK;
     const char *key = NULL;
     json_t *entry = NULL;
-    json_object_foreach (root, key, entry) {
+    json_object_foreach(root, key, entry)
+    {
         if (strcmp(key, "__metadata__") == 0) continue;
         golden_tensor *t = &set->tensors[set->count++];
         t->name = gs_arena_strdup(arena, key);
@@ -118,20 +119,27 @@ static gs_status take_line(golden *g, char *line, gs_error *err)
     char *value = strchr(line, ' ');
     if (value == NULL) return gs_fail(err, GS_ERR_FILE, "%s/case.txt: line '%s' has no value", g->dir, line);
     *value++ = '\0';
-    if (strcmp(line, "model") == 0) g->model = value;
-    else if (strcmp(line, "calib") == 0) g->calib = value;
-    else if (strcmp(line, "anti") == 0) g->anti = value;
-    else if (strcmp(line, "share") == 0) g->tight_share = strtod(value, NULL);
-    else if (strcmp(line, "arg") == 0) g->args[g->n_args++] = value;
+    if (strcmp(line, "model") == 0)
+        g->model = value;
+    else if (strcmp(line, "calib") == 0)
+        g->calib = value;
+    else if (strcmp(line, "anti") == 0)
+        g->anti = value;
+    else if (strcmp(line, "share") == 0)
+        g->tight_share = strtod(value, NULL);
+    else if (strcmp(line, "arg") == 0)
+        g->args[g->n_args++] = value;
     else if (strcmp(line, "file") == 0) {
         golden_file *f = &g->files[g->n_files++];
         char *kind = strchr(value, ' ');
         char *name = kind != NULL ? strchr(kind + 1, ' ') : NULL;
-        if (name == NULL) return gs_fail(err, GS_ERR_FILE, "%s/case.txt: file '%s' needs mode, kind, name", g->dir, value);
+        if (name == NULL)
+            return gs_fail(err, GS_ERR_FILE, "%s/case.txt: file '%s' needs mode, kind, name", g->dir, value);
         *kind++ = '\0';
         *name++ = '\0';
         *f = (golden_file){.name = name, .kind = kind, .mode = (unsigned)strtoul(value, NULL, 8)};
-    } else return gs_fail(err, GS_ERR_FILE, "%s/case.txt: unknown word '%s'", g->dir, line);
+    } else
+        return gs_fail(err, GS_ERR_FILE, "%s/case.txt: unknown word '%s'", g->dir, line);
     return GS_OK;
 }
 
@@ -150,7 +158,8 @@ static gs_status read_case(golden *g, gs_error *err)
         if (end != NULL) *end++ = '\0';
         if (*line != '\0' && *line != '#') GS_TRY(take_line(g, line, err));
     }
-    if (g->model == NULL || g->n_files == 0) return gs_fail(err, GS_ERR_FILE, "%s/case.txt: no model or no files", g->dir);
+    if (g->model == NULL || g->n_files == 0)
+        return gs_fail(err, GS_ERR_FILE, "%s/case.txt: no model or no files", g->dir);
     return GS_OK;
 }
 
@@ -249,8 +258,10 @@ gs_status golden_expand(golden *g, const char *dir, gs_error *err)
         golden_file *f = &g->files[i];
         const char *data = NULL;
         size_t n = 0;
-        if (strcmp(f->kind, "tensors") == 0) GS_TRY(join_set(g, &f->set, &data, &n, err));
-        else GS_TRY(golden_bytes(g, f, &data, &n, err));
+        if (strcmp(f->kind, "tensors") == 0)
+            GS_TRY(join_set(g, &f->set, &data, &n, err));
+        else
+            GS_TRY(golden_bytes(g, f, &data, &n, err));
         GS_TRY(gs_file_write_all(gs_arena_printf(g->arena, "%s/%s", dir, f->name), data, n, f->mode, err));
     }
     return GS_OK;

@@ -13,7 +13,7 @@ typedef struct golden_tensor {
     int rank;
     int64_t shape[GS_MAX_RANK];
     int64_t elements;
-    uint64_t begin, bytes; /* in the data part */
+    uint64_t begin, bytes;     /* in the data part */
     const unsigned char *data; /* NULL until golden_load() */
 } golden_tensor;
 
@@ -38,7 +38,7 @@ typedef struct golden {
     const char *dir, *name;
     const char *model_dir;
     const char *model, *calib, *anti;
-    double tight_share;  /* of the layers that must agree tightly under act_method 1 */
+    double tight_share; /* of the layers that must agree tightly under act_method 1 */
     const char **args;
     int n_args;
     golden_file *files;
@@ -55,7 +55,8 @@ gs_status golden_load(golden *g, golden_set *set, gs_error *err) GS_CHECKED;
 /* Read a whole safetensors file of a result, with its header bytes. */
 gs_status golden_read_set(golden_set *set, gs_arena *arena, const char *path, gs_error *err) GS_CHECKED;
 const golden_tensor *golden_find(const golden_set *set, const char *name);
-const golden_tensor *golden_find_part(const golden_set *set, const char *layer, const char *part); /* "<layer>.<part>" */
+const golden_tensor *golden_find_part(const golden_set *set, const char *layer,
+                                      const char *part); /* "<layer>.<part>" */
 /* The bytes of a file of kind "stored" or "model". */
 gs_status golden_bytes(golden *g, const golden_file *file, const char **data, size_t *n, gs_error *err) GS_CHECKED;
 /* Write the case's files into dir, as the reference wrote them, modes included. */

@@ -44,9 +44,12 @@ int main(int argc, char **argv)
     golden g = {0};
     int code = 2;
     if (golden_open(&g, argv[2], &err) == GS_OK) {
-        if (args) code = print_args(&g);
-        else if (expand) code = golden_expand(&g, argv[3], &err) == GS_OK ? 0 : 2;
-        else code = check(&g, argv[3], &err);
+        if (args)
+            code = print_args(&g);
+        else if (expand)
+            code = golden_expand(&g, argv[3], &err) == GS_OK ? 0 : 2;
+        else
+            code = check(&g, argv[3], &err);
     }
     if (code == 2) fprintf(stderr, "golden_compare: %s\n", err.text);
     golden_close(&g);

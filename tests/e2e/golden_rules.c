@@ -13,16 +13,16 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define TIGHT 2e-5              /* input_scale, relative */
-#define LOOSE_MEAN 1e-2         /* act_method 1 ... */
-#define LOOSE_MEAN_OFFSET 2.0
-#define LOOSE_SEARCH 0.10       /* act_method 2 and 3 */
+#define TIGHT               2e-5 /* input_scale, relative */
+#define LOOSE_MEAN          1e-2 /* act_method 1 ... */
+#define LOOSE_MEAN_OFFSET   2.0
+#define LOOSE_SEARCH        0.10 /* act_method 2 and 3 */
 #define LOOSE_SEARCH_OFFSET 12.0
-#define KV_SCALE 5e-5           /* the float forward pass alone */
-#define WEIGHT_SCALE 2.4e-7     /* two float32 steps */
-#define PRODUCT 3e-7            /* one float32 product against another */
-#define BIAS_STEP 1.0           /* rounding of quant_bias next to a half */
-#define DIRECTORY_MODE 0750u
+#define KV_SCALE            5e-5   /* the float forward pass alone */
+#define WEIGHT_SCALE        2.4e-7 /* two float32 steps */
+#define PRODUCT             3e-7   /* one float32 product against another */
+#define BIAS_STEP           1.0    /* rounding of quant_bias next to a half */
+#define DIRECTORY_MODE      0750u
 
 typedef struct judge {
     golden *g;
@@ -92,11 +92,12 @@ static void compare_codes(judge *j, const golden_tensor *want, const golden_tens
     }
     saw(j, FIGURE_CODE, worst);
     if (n > 0)
-        differ(j, "%s: %lld of %lld codes differ, most (%d) at %lld", want->name, (long long)n, (long long)want->elements,
-               worst, (long long)at);
+        differ(j, "%s: %lld of %lld codes differ, most (%d) at %lld", want->name, (long long)n,
+               (long long)want->elements, worst, (long long)at);
 }
 
-static void compare_relative(judge *j, const golden_tensor *want, const golden_tensor *got, golden_figure figure, double limit)
+static void compare_relative(judge *j, const golden_tensor *want, const golden_tensor *got, golden_figure figure,
+                             double limit)
 {
     double worst = 0;
     int64_t at = 0, over = 0;
@@ -107,8 +108,9 @@ static void compare_relative(judge *j, const golden_tensor *want, const golden_t
     }
     saw(j, figure, worst);
     if (over > 0)
-        differ(j, "%s: expected %.9g, got %.9g at %lld (relative difference %.3g, allowed %.3g; %lld elements over)", want->name,
-               (double)f32_at(want, at), (double)f32_at(got, at), (long long)at, worst, limit, (long long)over);
+        differ(j, "%s: expected %.9g, got %.9g at %lld (relative difference %.3g, allowed %.3g; %lld elements over)",
+               want->name, (double)f32_at(want, at), (double)f32_at(got, at), (long long)at, worst, limit,
+               (long long)over);
 }
 
 static void compare_weight_scale(judge *j, const golden_tensor *want, const golden_tensor *got)
@@ -142,7 +144,10 @@ static void compare_deq(judge *j, const golden_tensor *want, const golden_tensor
     if (bad > 0) differ(j, "%s: upper 32 bits are not zero in %lld elements", want->name, (long long)bad);
 }
 
-static void compare_nothing(judge *j, const golden_tensor *want, const golden_tensor *got) { (void)j, (void)want, (void)got; }
+static void compare_nothing(judge *j, const golden_tensor *want, const golden_tensor *got)
+{
+    (void)j, (void)want, (void)got;
+}
 
 /* By the last part of the name. */
 static compare_fn *compare_for(const golden_tensor *t)
@@ -151,10 +156,14 @@ static compare_fn *compare_for(const golden_tensor *t)
         const char *part;
         compare_fn *compare;
     } parts[] = {
-        {"weight_scale", compare_weight_scale}, {"weight_offset", compare_weight_offset},
-        {"kv_cache_scale", compare_kv_scale},   {"kv_cache_offset", compare_kv_offset},
-        {"deq_scale", compare_deq},             {"quant_bias", compare_nothing},   /* with its layer */
-        {"input_scale", compare_nothing},       {"input_offset", compare_nothing}, /* with its layer */
+        {"weight_scale", compare_weight_scale},
+        {"weight_offset", compare_weight_offset},
+        {"kv_cache_scale", compare_kv_scale},
+        {"kv_cache_offset", compare_kv_offset},
+        {"deq_scale", compare_deq},
+        {"quant_bias", compare_nothing}, /* with its layer */
+        {"input_scale", compare_nothing},
+        {"input_offset", compare_nothing}, /* with its layer */
     };
     const char *part = strrchr(t->name, '.');
     part = part != NULL ? part + 1 : t->name;
@@ -166,8 +175,10 @@ static compare_fn *compare_for(const golden_tensor *t)
 /* Range of a layer's input. A layer whose input passed no quantized layer (the first QKV) must agree tightly. */
 static void judge_range(judge *j, const char *layer, const golden_set *want, const golden_set *got)
 {
-    const golden_tensor *ws = golden_find_part(want, layer, "input_scale"), *as = golden_find_part(got, layer, "input_scale");
-    const golden_tensor *wo = golden_find_part(want, layer, "input_offset"), *ao = golden_find_part(got, layer, "input_offset");
+    const golden_tensor *ws = golden_find_part(want, layer, "input_scale"),
+                        *as = golden_find_part(got, layer, "input_scale");
+    const golden_tensor *wo = golden_find_part(want, layer, "input_offset"),
+                        *ao = golden_find_part(got, layer, "input_offset");
     if (ws == NULL || as == NULL || wo == NULL || ao == NULL) return;
     const double scale = relative(f32_at(ws, 0), f32_at(as, 0));
     const double offset = fabs((double)f32_at(wo, 0) - (double)f32_at(ao, 0));
@@ -179,7 +190,9 @@ static void judge_range(judge *j, const char *layer, const golden_set *want, con
     const double scale_limit = first ? TIGHT : j->search ? LOOSE_SEARCH : LOOSE_MEAN;
     const double offset_limit = first ? 0 : j->search ? LOOSE_SEARCH_OFFSET : LOOSE_MEAN_OFFSET;
     if (!(scale <= scale_limit && offset <= offset_limit))
-        differ(j, "%s: input scale/offset expected %.9g/%g, got %.9g/%g (%.2e relative, allowed %g; offset off by %g, allowed %g)",
+        differ(j,
+               "%s: input scale/offset expected %.9g/%g, got %.9g/%g (%.2e relative, allowed %g; offset off by %g, "
+               "allowed %g)",
                layer, (double)f32_at(ws, 0), (double)f32_at(wo, 0), (double)f32_at(as, 0), (double)f32_at(ao, 0), scale,
                scale_limit, offset, offset_limit);
 }
@@ -209,7 +222,8 @@ static double own_bias(const linear *l, int64_t row, int64_t in)
 {
     int64_t sum = 0;
     for (int64_t k = 0; k < in; k++) sum += ((const int8_t *)l->codes->data)[row * in + k];
-    const float from_bias = l->bias != NULL && l->bias->dtype == GS_F32 ? f32_at(l->bias, row) / deq_at(l->deq, row) : 0;
+    const float from_bias =
+        l->bias != NULL && l->bias->dtype == GS_F32 ? f32_at(l->bias, row) / deq_at(l->deq, row) : 0;
     const float from_codes = (float)sum * f32_at(l->offset, 0);
     return rintf(from_bias - from_codes);
 }
@@ -224,7 +238,8 @@ static void judge_linear(judge *j, const char *layer, const golden_set *want_set
     const bool same_range = f32_at(want.offset, 0) == f32_at(got.offset, 0) && relative(want_scale, scale) <= TIGHT;
     int bad_self = 0, bad_deq = 0, bad_product = 0, bad_bias = 0;
     for (int64_t i = 0; i < out; i++) {
-        const double own = own_bias(&got, i, in), bias = i32_at(got.quant_bias, i), golden_bias = i32_at(want.quant_bias, i);
+        const double own = own_bias(&got, i, in), bias = i32_at(got.quant_bias, i),
+                     golden_bias = i32_at(want.quant_bias, i);
         const double self = fabs(own - bias);
         saw(j, FIGURE_BIAS_SELF, self);
         bad_self += !(self <= BIAS_STEP + fmax(fabs(own), 1) * WEIGHT_SCALE);
@@ -237,15 +252,20 @@ static void judge_linear(judge *j, const char *layer, const golden_set *want_set
         saw(j, FIGURE_BIAS, fabs(bias - golden_bias));
         bad_bias += !(fabs(bias - golden_bias) <= BIAS_STEP + 2 * TIGHT * fabs(golden_bias));
     }
-    if (bad_self > 0) differ(j, "%s.quant_bias: %d rows do not follow from the file's own bias, deq_scale, codes and offset", layer, bad_self);
+    if (bad_self > 0)
+        differ(j, "%s.quant_bias: %d rows do not follow from the file's own bias, deq_scale, codes and offset", layer,
+               bad_self);
     if (bad_deq > 0) differ(j, "%s.deq_scale: in %d rows deq_scale/input_scale is not the reference's", layer, bad_deq);
-    if (bad_product > 0) differ(j, "%s.deq_scale: in %d rows not input_scale * weight_scale of the file", layer, bad_product);
-    if (bad_bias > 0) differ(j, "%s.quant_bias: %d rows are not the reference's although the range is", layer, bad_bias);
+    if (bad_product > 0)
+        differ(j, "%s.deq_scale: in %d rows not input_scale * weight_scale of the file", layer, bad_product);
+    if (bad_bias > 0)
+        differ(j, "%s.quant_bias: %d rows are not the reference's although the range is", layer, bad_bias);
 }
 
 static bool same_form(const golden_tensor *a, const golden_tensor *b)
 {
-    return a->dtype == b->dtype && a->rank == b->rank && memcmp(a->shape, b->shape, (size_t)a->rank * sizeof a->shape[0]) == 0;
+    return a->dtype == b->dtype && a->rank == b->rank &&
+           memcmp(a->shape, b->shape, (size_t)a->rank * sizeof a->shape[0]) == 0;
 }
 
 /* Names, types, shapes and their order: a header has one right spelling. */
@@ -255,11 +275,14 @@ static void judge_header(judge *j, const golden_set *want, const golden_set *got
     const int before = j->v->differences;
     for (int i = 0; i < want->count; i++) {
         const golden_tensor *a = golden_find(got, want->tensors[i].name);
-        if (a == NULL) differ(j, "%s: %s is missing", want->name, want->tensors[i].name);
-        else if (!same_form(&want->tensors[i], a)) differ(j, "%s: %s has another type or shape", want->name, a->name);
+        if (a == NULL)
+            differ(j, "%s: %s is missing", want->name, want->tensors[i].name);
+        else if (!same_form(&want->tensors[i], a))
+            differ(j, "%s: %s has another type or shape", want->name, a->name);
     }
     for (int i = 0; i < got->count; i++)
-        if (golden_find(want, got->tensors[i].name) == NULL) differ(j, "%s: %s is too much", want->name, got->tensors[i].name);
+        if (golden_find(want, got->tensors[i].name) == NULL)
+            differ(j, "%s: %s is too much", want->name, got->tensors[i].name);
     if (j->v->differences == before) differ(j, "%s: the header's bytes differ (order or spelling)", want->name);
 }
 
@@ -294,7 +317,8 @@ static gs_status judge_bytes(judge *j, const golden_file *f, gs_error *err)
     GS_TRY(golden_bytes(j->g, f, &want, &n, err));
     char *got = NULL;
     gs_error why = {0};
-    if (gs_file_read_all(gs_arena_printf(j->g->arena, "%s/%s", j->out_dir, f->name), 64u << 20, &got, &m, &why) != GS_OK) {
+    if (gs_file_read_all(gs_arena_printf(j->g->arena, "%s/%s", j->out_dir, f->name), 64u << 20, &got, &m, &why) !=
+        GS_OK) {
         differ(j, "%s", why.text);
         return GS_OK;
     }
@@ -302,8 +326,8 @@ static gs_status judge_bytes(judge *j, const golden_file *f, gs_error *err)
     while (at < n && at < m && want[at] == got[at]) line += want[at++] == '\n';
     if (at < n || at < m) {
         char a[64], b[64];
-        differ(j, "%s: differs in line %d, expected '%s', got '%s'", f->name, line, gs_printable(want + at, n - at, a, 40),
-               gs_printable(got + at, m - at, b, 40));
+        differ(j, "%s: differs in line %d, expected '%s', got '%s'", f->name, line,
+               gs_printable(want + at, n - at, a, 40), gs_printable(got + at, m - at, b, 40));
     }
     gs_free(got);
     return GS_OK;
@@ -353,8 +377,10 @@ gs_status golden_judge(golden *g, const char *out_dir, golden_verdict *v, gs_err
         }
         if ((st.st_mode & 07777u) != f->mode)
             differ(&j, "%s: mode %04o instead of %04o", f->name, st.st_mode & 07777u, f->mode);
-        if (strcmp(f->kind, "tensors") == 0) GS_TRY(judge_tensors(&j, f, err));
-        else GS_TRY(judge_bytes(&j, f, err));
+        if (strcmp(f->kind, "tensors") == 0)
+            GS_TRY(judge_tensors(&j, f, err));
+        else
+            GS_TRY(judge_bytes(&j, f, err));
     }
     if (!j.search && v->layers > 0 && v->tight < g->tight_share * v->layers)
         differ(&j, "input_scale agrees to %g in only %d of %d layers", TIGHT, v->tight, v->layers);
@@ -364,10 +390,17 @@ gs_status golden_judge(golden *g, const char *out_dir, golden_verdict *v, gs_err
 void golden_verdict_figures(const golden_verdict *v, gs_str *out)
 {
     static const char *const names[FIGURE_COUNT] = {
-        [FIGURE_CODE] = "code",           [FIGURE_WEIGHT_SCALE] = "weight_scale", [FIGURE_WEIGHT_OFFSET] = "weight_offset",
-        [FIGURE_FLOAT] = "float",         [FIGURE_INPUT_SCALE] = "input_scale",   [FIGURE_INPUT_OFFSET] = "input_offset",
-        [FIGURE_KV_SCALE] = "kv_scale",   [FIGURE_KV_OFFSET] = "kv_offset",       [FIGURE_DEQ] = "deq_scale",
-        [FIGURE_BIAS_SELF] = "own bias",  [FIGURE_BIAS] = "quant_bias",
+        [FIGURE_CODE] = "code",
+        [FIGURE_WEIGHT_SCALE] = "weight_scale",
+        [FIGURE_WEIGHT_OFFSET] = "weight_offset",
+        [FIGURE_FLOAT] = "float",
+        [FIGURE_INPUT_SCALE] = "input_scale",
+        [FIGURE_INPUT_OFFSET] = "input_offset",
+        [FIGURE_KV_SCALE] = "kv_scale",
+        [FIGURE_KV_OFFSET] = "kv_offset",
+        [FIGURE_DEQ] = "deq_scale",
+        [FIGURE_BIAS_SELF] = "own bias",
+        [FIGURE_BIAS] = "quant_bias",
     };
     for (int i = 0; i < FIGURE_COUNT; i++) {
         if (v->worst[i] < 0) continue;

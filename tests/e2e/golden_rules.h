@@ -7,25 +7,25 @@
 
 /* The worst difference of each kind of tensor, whether or not it was allowed. */
 typedef enum golden_figure {
-    FIGURE_CODE,          /* largest difference of an int8 code */
-    FIGURE_WEIGHT_SCALE,  /* relative */
+    FIGURE_CODE,         /* largest difference of an int8 code */
+    FIGURE_WEIGHT_SCALE, /* relative */
     FIGURE_WEIGHT_OFFSET,
-    FIGURE_FLOAT,         /* relative; tensors that are not quantized */
-    FIGURE_INPUT_SCALE,   /* relative */
+    FIGURE_FLOAT,       /* relative; tensors that are not quantized */
+    FIGURE_INPUT_SCALE, /* relative */
     FIGURE_INPUT_OFFSET,
-    FIGURE_KV_SCALE,      /* relative */
+    FIGURE_KV_SCALE, /* relative */
     FIGURE_KV_OFFSET,
-    FIGURE_DEQ,           /* deq_scale / input_scale, relative */
-    FIGURE_BIAS_SELF,     /* quant_bias against the file's own tensors */
-    FIGURE_BIAS,          /* quant_bias against the golden, where the range agrees */
+    FIGURE_DEQ,       /* deq_scale / input_scale, relative */
+    FIGURE_BIAS_SELF, /* quant_bias against the file's own tensors */
+    FIGURE_BIAS,      /* quant_bias against the golden, where the range agrees */
     FIGURE_COUNT
 } golden_figure;
 
 typedef struct golden_verdict {
-    gs_str text;                 /* one line per difference */
+    gs_str text; /* one line per difference */
     int differences;
-    double worst[FIGURE_COUNT];  /* negative = no such tensor */
-    int layers, tight;           /* layers with an input_scale; of these, how many agree tightly */
+    double worst[FIGURE_COUNT]; /* negative = no such tensor */
+    int layers, tight;          /* layers with an input_scale; of these, how many agree tightly */
 } golden_verdict;
 
 void golden_verdict_init(golden_verdict *v);

@@ -16,8 +16,8 @@
 
 #include "golden_rules.h"
 
-#define CASES GS_SOURCE_DIR "/tests/golden/cases/"
-#define WEIGHTS "quant_model_weight_w8a8.safetensors"
+#define CASES    GS_SOURCE_DIR "/tests/golden/cases/"
+#define WEIGHTS  "quant_model_weight_w8a8.safetensors"
 #define LAYER(n) "transformer.encoder.layers." #n
 
 static char work[64];
@@ -113,7 +113,8 @@ static void add_to_byte(const golden *g, const char *tensor, int64_t byte, int a
     close_file(f, mode);
 }
 
-static void scale_floats(const golden *g, const char *tensor, int64_t first, int64_t n, size_t stride, double factor, double add)
+static void scale_floats(const golden *g, const char *tensor, int64_t first, int64_t n, size_t stride, double factor,
+                         double add)
 {
     mode_t mode;
     FILE *f = open_file(WEIGHTS, &mode);
