@@ -206,6 +206,7 @@ static void attend(gs_compute *c, attention_job *job, int64_t heads, int64_t gro
     gs_pool_run(c->pool, groups * job->head_tasks * job->query_tasks, attend_task, job);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the parameters are the shape of the thing */
 void gs_attention(gs_compute *c, int64_t q_rows, int64_t pos0, const float *q, int64_t q_stride, const float *k,
                   const float *v, int64_t kv_stride, int64_t heads, int64_t groups, int64_t d, float *out,
                   int64_t out_stride)

@@ -275,11 +275,11 @@ static void histogram_task(void *ctx, int64_t task, int worker)
     for (int64_t i = task * CHUNK; i < end; i += BIN_BLOCK) {
         const int64_t n = min_i64(BIN_BLOCK, end - i);
         j->kernels->bin_index(n, j->x + i, j->lo, j->hi, j->bins, bin);
-        if (own) {
-            for (int64_t e = 0; e < n; e++) own[e % COPIES * stride + bin[e]]++;
-        } else {
+        if (j->counts) {
             for (int64_t e = 0; e < n; e++)
                 if (bin[e] < j->bins) j->counts[bin[e]]++;
+        } else {
+            for (int64_t e = 0; e < n; e++) own[e % COPIES * stride + bin[e]]++;
         }
     }
 }

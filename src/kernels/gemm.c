@@ -4,6 +4,7 @@
  * one of Goto and van de Geijn (Anatomy of High-Performance Matrix Multiplication, 2008) as BLIS arranges it.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
+#include <math.h>
 
 #include "kernels/pack.h"
 
@@ -36,15 +37,18 @@ static void choose_tiles(gemm_job *job, int64_t most_rows)
 {
     enum { A_COST = 10, B_COST = 6, MOST_COLS = 1024 };
     const int64_t n = job->w->n, threads = gs_pool_threads(job->c->pool);
-    double best = 0;
+    double best = INFINITY;
     const int64_t least_tiles = ceil_div(job->m, most_rows);
+    job->tile_rows = GS_PANEL_ROWS;
+    job->tile_cols = GS_GROUP_COLS;
+    job->row_tiles = ceil_div(job->m, GS_PANEL_ROWS);
     for (int64_t tiles = least_tiles; tiles <= least_tiles * 3; tiles++) {
         const int64_t rows = ceil_div(ceil_div(job->m, tiles), GS_PANEL_ROWS) * GS_PANEL_ROWS;
         const int64_t row_tiles = ceil_div(job->m, rows);
         for (int64_t cols = GS_GROUP_COLS; cols <= MOST_COLS; cols += GS_GROUP_COLS) {
             const int64_t turns = ceil_div(row_tiles * ceil_div(n, cols), threads);
             const double time = ((double)turns + 0.1) * (double)(rows + B_COST) * (double)(min_i64(cols, n) + A_COST);
-            if (best != 0 && time >= best) continue;
+            if (time >= best) continue;
             best = time;
             job->tile_rows = rows;
             job->tile_cols = cols;
