@@ -51,8 +51,10 @@ INLINE void micro_f32(const int mr, const int wide, const bool bf16, const gs_bl
     const char *b = (const char *)x->b + col / GS_PANEL_COLS * panel_bytes;
     __m512 s[6][WIDE];
     GS_UNROLL(6)
-    for (int r = 0; r < mr; r++) GS_UNROLL(4)
-    for (int j = 0; j < wide; j++) s[r][j] = _mm512_setzero_ps();
+    for (int r = 0; r < mr; r++) {
+        GS_UNROLL(4)
+        for (int j = 0; j < wide; j++) s[r][j] = _mm512_setzero_ps();
+    }
     for (int64_t i = 0; i < x->kc; i += 2, a += 2 * GS_PANEL_ROWS, b += pair_bytes) {
         GS_UNROLL(2)
         for (int u = 0; u < 2; u++) {
@@ -147,8 +149,10 @@ INLINE void micro_s8(const int mr, const int wide, const gs_block_s8 *x, int64_t
     const int16_t *a = (const int16_t *)x->a + row * x->kc;
     __m512i s[6][WIDE];
     GS_UNROLL(6)
-    for (int r = 0; r < mr; r++) GS_UNROLL(4)
-    for (int j = 0; j < wide; j++) s[r][j] = _mm512_setzero_si512();
+    for (int r = 0; r < mr; r++) {
+        GS_UNROLL(4)
+        for (int j = 0; j < wide; j++) s[r][j] = _mm512_setzero_si512();
+    }
     for (int64_t i = 0; i < x->kc; i += 2, a += 2 * GS_PANEL_ROWS, b += 2 * GS_PANEL_COLS) {
         __m512i bj[WIDE];
         GS_UNROLL(4)

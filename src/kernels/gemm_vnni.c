@@ -66,8 +66,10 @@ INLINE void micro_s8(const int mr, const int wide, const gs_block_s8 *x, int64_t
     const int8_t *b = x->b + col * x->kc;
     __m512i s[6][WIDE];
     GS_UNROLL(6)
-    for (int r = 0; r < mr; r++) GS_UNROLL(4)
-    for (int j = 0; j < wide; j++) s[r][j] = _mm512_setzero_si512();
+    for (int r = 0; r < mr; r++) {
+        GS_UNROLL(4)
+        for (int j = 0; j < wide; j++) s[r][j] = _mm512_setzero_si512();
+    }
     for (int64_t i = 0; i < x->kc; i += 4, a += 4 * GS_PANEL_ROWS, b += LINE) {
         __m512i bj[WIDE];
         GS_UNROLL(4)
