@@ -25,34 +25,13 @@ static int64_t add_float(gs_manifest *m, const gs_manifest_spec *s, const gs_ten
     return add(m, "FLOAT", name, dtype, t->rank, t->shape);
 }
 
-static int piece_shape(gs_shape_kind kind, int64_t out, int64_t in, int64_t shape[2])
-{
-    switch (kind) {
-    case GS_SHAPE_OUT_IN:
-        shape[0] = out;
-        shape[1] = in;
-        return 2;
-    case GS_SHAPE_OUT_1:
-        shape[0] = out;
-        shape[1] = 1;
-        return 2;
-    case GS_SHAPE_OUT:
-        shape[0] = out;
-        return 1;
-    case GS_SHAPE_1:
-        break;
-    }
-    shape[0] = 1;
-    return 1;
-}
-
 static gs_dtype piece_dtype(const gs_manifest *m, const gs_manifest_spec *s, const gs_scheme *scheme, gs_piece piece,
                             const gs_tensor *weight, const gs_tensor *bias)
 {
     const bool stays_float = scheme->type == GS_Q_FLOAT;
     if (piece == GS_PIECE_WEIGHT && stays_float) return s->keep_dtypes ? weight->dtype : GS_F32;
     if (piece == GS_PIECE_BIAS) return s->keep_dtypes ? bias->dtype : GS_F32;
-    return gs_piece_dtype(scheme, piece, m->floats, m->deq_i64);
+    return gs_piece_dtype(scheme, piece, NULL, m->floats, m->deq_i64);
 }
 
 /* prefix: the norm's name without ".weight". */
@@ -88,7 +67,7 @@ static void add_linear(gs_manifest *m, const gs_manifest_spec *s, gs_linear_out 
         char name[NAME_MAX_BYTES];
         snprintf(name, sizeof name, "%s%s", prefix, p->suffix);
         int64_t shape[2];
-        const int rank = piece_shape(p->shape, weight->shape[0], weight->shape[1], shape);
+        const int rank = gs_piece_shape(p, NULL, weight->shape[0], weight->shape[1], shape);
         const gs_dtype dtype = piece_dtype(m, s, scheme, p->piece, weight, bias);
         out->piece[p->piece] = add(m, p->typed_float ? "FLOAT" : scheme->name, name, dtype, rank, shape);
     }

@@ -110,8 +110,8 @@ static void schemes_are_listed(void **state)
         assert_int_equal(s->pieces[i].piece, i);
         assert_int_equal(s->pieces[i].typed_float, i == GS_PIECE_BIAS);
     }
-    static const gs_shape_kind shapes[] = {GS_SHAPE_OUT_IN, GS_SHAPE_OUT, GS_SHAPE_OUT_1, GS_SHAPE_OUT_1,
-                                           GS_SHAPE_1,      GS_SHAPE_1,   GS_SHAPE_OUT,   GS_SHAPE_OUT};
+    static const gs_shape_kind shapes[] = {GS_SHAPE_CODES, GS_SHAPE_OUT, GS_SHAPE_SCALE, GS_SHAPE_SCALE,
+                                           GS_SHAPE_1,     GS_SHAPE_1,   GS_SHAPE_OUT,   GS_SHAPE_DEQ};
     for (int i = 0; i < 8; i++) assert_int_equal(s->pieces[i].shape, shapes[i]);
     for (int t = GS_Q_FLOAT; t <= GS_Q_W4A4_FLATQUANT_DYNAMIC; t++) {
         const gs_scheme *any = gs_scheme_get((gs_quant_type)t);
@@ -128,11 +128,11 @@ static void piece_dtypes(void **state)
     const gs_scheme *s = gs_scheme_get(GS_Q_W8A8);
     static const gs_dtype bf16[] = {GS_I8, GS_BF16, GS_BF16, GS_BF16, GS_BF16, GS_BF16, GS_I32, GS_F32};
     static const gs_dtype f16[] = {GS_I8, GS_F16, GS_F16, GS_F16, GS_F16, GS_F16, GS_I32, GS_I64};
-    for (int p = 0; p < GS_PIECES; p++) {
-        assert_int_equal(gs_piece_dtype(s, (gs_piece)p, GS_BF16, false), bf16[p]);
-        assert_int_equal(gs_piece_dtype(s, (gs_piece)p, GS_F16, true), f16[p]);
+    for (int p = 0; p <= GS_PIECE_DEQ_SCALE; p++) {
+        assert_int_equal(gs_piece_dtype(s, (gs_piece)p, NULL, GS_BF16, false), bf16[p]);
+        assert_int_equal(gs_piece_dtype(s, (gs_piece)p, NULL, GS_F16, true), f16[p]);
     }
-    assert_int_equal(gs_piece_dtype(gs_scheme_get(GS_Q_FLOAT), GS_PIECE_WEIGHT, GS_BF16, false), GS_BF16);
+    assert_int_equal(gs_piece_dtype(gs_scheme_get(GS_Q_FLOAT), GS_PIECE_WEIGHT, NULL, GS_BF16, false), GS_BF16);
 }
 
 int main(void)

@@ -1,0 +1,160 @@
+/* Owns the choice of a rule from a recipe, the form of what it writes, and the loop over rows.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "quant/rule_row.h"
+
+#include <stdio.h>
+
+#include "recipe/compat.h"
+
+#define TASK_VALUES 65536 /* values per task: rows of any width make tasks of about this size */
+#define BIAS_PARTS  16    /* scale_bias of row-parallel linears: parts of the input, whatever number of cards loads it */
+
+static gs_weight_kind kind_of(const gs_resolved *s)
+{
+    if (s->type == GS_Q_FLOAT || s->type == GS_Q_W4A4_FLATQUANT_DYNAMIC) return GS_WEIGHT_NONE;
+    if (s->co_sparse) return GS_WEIGHT_SPARSE_GLOBAL;
+    if (s->per_group && s->type == GS_Q_W8A8S) return GS_WEIGHT_MERGED;
+    if (s->per_group && s->type == GS_Q_W4A8_DYNAMIC) return GS_WEIGHT_TWO_STAGE;
+    if (s->per_group) return GS_WEIGHT_GROUP;
+    if (!s->lowbit_class) return GS_WEIGHT_NORMAL;
+    if (s->w_bit == 8) return GS_WEIGHT_LOWBIT;
+    return s->a_bit == 16 ? GS_WEIGHT_SPLIT : GS_WEIGHT_SPARSE_ROW;
+}
+
+void gs_weight_rule_from(const gs_recipe *recipe, const gs_resolved *resolved, bool data_free, gs_weight_rule *rule)
+{
+    const gs_weight_kind kind = kind_of(resolved);
+    const bool sparse =
+        kind == GS_WEIGHT_SPARSE_GLOBAL || kind == GS_WEIGHT_SPARSE_ROW || kind == GS_WEIGHT_MERGED;
+    *rule = (gs_weight_rule){
+        .kind = kind,
+        .bits = sparse ? 8 : resolved->w_bit,
+        .sym = sparse || kind == GS_WEIGHT_TWO_STAGE || recipe->w_sym,
+        .group_size = resolved->per_group ? resolved->group_size : 0,
+        .fraction = recipe->fraction,
+        .use_sigma = recipe->use_sigma && kind != GS_WEIGHT_SPARSE_GLOBAL,
+        .sigma = !data_free && gs_compat(recipe, GS_COMPAT_SIGMA_THREE) ? 3.0 : recipe->sigma_factor,
+        .mm_tensor = recipe->mm_tensor && !resolved->per_group && kind != GS_WEIGHT_NONE,
+        .forward_is_w = kind == GS_WEIGHT_TWO_STAGE && gs_compat(recipe, GS_COMPAT_FLOAT_PRODUCTS),
+    };
+}
+
+static gs_nibbles nibbles_of(const gs_weight_rule *rule, int64_t scale_columns)
+{
+    if (rule->bits != 4 || rule->kind == GS_WEIGHT_NONE) return GS_NIBBLES_NONE;
+    if (rule->kind == GS_WEIGHT_TWO_STAGE) return GS_NIBBLES_OUT;
+    return scale_columns == 1 ? GS_NIBBLES_IN : GS_NIBBLES_OUT; /* a single group counts as one scale per row */
+}
+
+gs_weight_layout gs_weight_layout_from(const gs_weight_rule *rule, const gs_recipe *recipe, bool one_per_byte,
+                                       bool row_parallel, int64_t in)
+{
+    gs_weight_layout l = {.scale_columns = 1};
+    const int64_t groups = rule->group_size > 0 ? in / rule->group_size : 0;
+    const bool stages = rule->kind == GS_WEIGHT_TWO_STAGE;
+    if (rule->kind == GS_WEIGHT_GROUP) l.scale_columns = groups;
+    if (stages) l.second_columns = groups;
+    if (!one_per_byte) l.nibbles = nibbles_of(rule, l.scale_columns);
+    if (stages && !one_per_byte)
+        l.scale_bias_columns = gs_compat(recipe, GS_COMPAT_SCALE_BIAS_FULL) ? in : row_parallel ? BIAS_PARTS : 1;
+    l.one_scale = rule->mm_tensor && gs_compat(recipe, GS_COMPAT_MM_TENSOR_SHAPES);
+    l.scales_f32 = rule->kind == GS_WEIGHT_LOWBIT || rule->kind == GS_WEIGHT_SPLIT || rule->kind == GS_WEIGHT_GROUP ||
+                   rule->kind == GS_WEIGHT_SPARSE_ROW || stages;
+    return l;
+}
+
+static void fitting_groups(int64_t in, char text[32])
+{
+    size_t at = 0;
+    text[0] = '\0';
+    for (int g = 32; g <= 256; g *= 2) {
+        if (in % g == 0) at += (size_t)snprintf(text + at, 32 - at, "%s%d", at > 0 ? ", " : "", g);
+    }
+    if (at == 0) (void)snprintf(text, 32, "none");
+}
+
+gs_status gs_weight_check(const gs_weight_rule *rule, const gs_weight_layout *layout, const char *name, int64_t out,
+                          int64_t in, gs_error *err)
+{
+    if (rule->kind == GS_WEIGHT_NONE) return GS_OK;
+    if (out < 1 || in < 1)
+        return gs_fail(err, GS_ERR_UNSUPPORTED, "%s: a weight of %lld x %lld has nothing to quantize", name,
+                       (long long)out, (long long)in);
+    if (rule->group_size > 0 && in % rule->group_size != 0) {
+        char fits[32];
+        fitting_groups(in, fits);
+        return gs_fail(err, GS_ERR_UNSUPPORTED,
+                       "%s: its %lld inputs cannot be divided into groups of %d. Group sizes that fit: %s; or name it "
+                       "in --disable_names",
+                       name, (long long)in, rule->group_size, fits);
+    }
+    const bool odd = (layout->nibbles == GS_NIBBLES_IN && in % 2 != 0) || (layout->nibbles == GS_NIBBLES_OUT && out % 2 != 0);
+    if (odd)
+        return gs_fail(err, GS_ERR_UNSUPPORTED,
+                       "%s: int4 codes are packed in pairs along its %s, of which there are %lld: n dimension should be "
+                       "even. Use --mindie_format, which does not pack, or name it in --disable_names",
+                       name, layout->nibbles == GS_NIBBLES_IN ? "inputs" : "outputs",
+                       (long long)(layout->nibbles == GS_NIBBLES_IN ? in : out));
+    if (layout->scale_bias_columns > 0 && in % layout->scale_bias_columns != 0)
+        return gs_fail(err, GS_ERR_UNSUPPORTED,
+                       "%s: scale_bias is summed over %lld equal parts of the input, which its %lld inputs cannot be "
+                       "divided into; name it in --disable_names",
+                       name, (long long)layout->scale_bias_columns, (long long)in);
+    return GS_OK;
+}
+
+typedef struct apply_job {
+    const gs_weight_rule *rule;
+    const gs_weight_stats *stats;
+    int64_t rows, in, rows_per_task, scale_columns, second_columns;
+    const float *w;
+    const gs_weight_codes *to;
+} apply_job;
+
+static void apply_row(const apply_job *job, int64_t r)
+{
+    const gs_weight_codes *to = job->to;
+    gs_row row = {.in = job->in, .w = job->w + r * job->in, .codes = to->codes + r * job->in};
+    row.scale = to->scale + r * job->scale_columns;
+    if (to->offset) row.offset = to->offset + r * job->scale_columns;
+    if (to->scale_second) row.second = to->scale_second + r * job->second_columns;
+    if (to->forward) row.forward = to->forward + r * job->in;
+    switch (job->rule->kind) {
+    case GS_WEIGHT_NORMAL:
+    case GS_WEIGHT_LOWBIT: gs_row_channel(job->rule, job->stats, &row); break;
+    case GS_WEIGHT_GROUP: gs_row_group(job->rule, &row); break;
+    case GS_WEIGHT_SPLIT:
+    case GS_WEIGHT_SPARSE_ROW:
+    case GS_WEIGHT_SPARSE_GLOBAL: gs_row_outliers(job->rule, job->stats, &row); break;
+    case GS_WEIGHT_TWO_STAGE:
+    case GS_WEIGHT_MERGED: gs_row_stages(job->rule, &row); break;
+    case GS_WEIGHT_NONE:
+    case GS_WEIGHT_KINDS: return;
+    }
+    if (to->scale_bias && job->rule->kind == GS_WEIGHT_TWO_STAGE)
+        gs_row_scale_bias(job->rule, &row, to->scale_bias_columns, to->scale_bias + r * to->scale_bias_columns);
+    if (!to->row_sum) return;
+    int32_t sum = 0;
+    for (int64_t i = 0; i < job->in; i++) sum += row.codes[i];
+    to->row_sum[r] = sum;
+}
+
+static void apply_task(void *ctx, int64_t task, int worker)
+{
+    (void)worker;
+    const apply_job *job = ctx;
+    const int64_t first = task * job->rows_per_task;
+    for (int64_t r = first; r < job->rows && r < first + job->rows_per_task; r++) apply_row(job, r);
+}
+
+void gs_weight_apply(gs_compute *c, const gs_weight_rule *rule, const gs_weight_stats *stats, int64_t rows, int64_t in,
+                     const float *w, const gs_weight_codes *to)
+{
+    if (in < 1) return;
+    const int64_t groups = rule->group_size > 0 ? in / rule->group_size : 1;
+    apply_job job = {.rule = rule, .stats = stats, .rows = rows, .in = in, .w = w, .to = to};
+    job.rows_per_task = in < TASK_VALUES ? TASK_VALUES / in : 1;
+    job.scale_columns = rule->kind == GS_WEIGHT_GROUP ? groups : 1;
+    job.second_columns = groups;
+    gs_pool_run(c->pool, (rows + job.rows_per_task - 1) / job.rows_per_task, apply_task, &job);
+}
