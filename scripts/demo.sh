@@ -9,8 +9,11 @@ cmake --build --preset release
 
 # Print a command as a person would type it, then run it.
 run() {
+    local word
     printf '\n$'
-    printf ' %q' "$@"
+    for word in "$@"; do
+        case $word in *[!A-Za-z0-9_./=-]*) printf ' "%s"' "$word" ;; *) printf ' %s' "$word" ;; esac
+    done
     printf '\n'
     "$@"
 }
