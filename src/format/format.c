@@ -49,7 +49,7 @@ static void put(gs_json_out *j, const char *key, const char *value)
     gs_json_out_string(j, value);
 }
 
-char *gs_format_description(const gs_format *f, const gs_manifest *m, const gs_resolved *r, bool kv, size_t *n)
+char *gs_format_description(const gs_format *f, const gs_manifest *m, const gs_resolved *r, bool kv, bool fa, size_t *n)
 {
     gs_json_out *j = gs_json_out_create(2);
     gs_json_out_begin(j, '{');
@@ -59,6 +59,7 @@ char *gs_format_description(const gs_format *f, const gs_manifest *m, const gs_r
         put(j, "kv_cache_type", "C8"); /* vllm-ascend's switch */
         put(j, "kv_quant_type", "C8"); /* MindIE's */
     }
+    if (fa) put(j, "fa_quant_type", "FAQuant");
     if (f->version && r->group_size > 0) {
         gs_json_out_key(j, "group_size");
         gs_json_out_int(j, r->group_size);

@@ -22,7 +22,8 @@ char *gs_format_weights_prefix(gs_quant_type type, char *buf, size_t n);
 char *gs_format_description_name(const gs_format *f, gs_quant_type type, char *buf, size_t n);
 
 /* Text of the description file: general keys, then one "tensor": "TYPE" per tensor in generation order. gs_free() it. */
-char *gs_format_description(const gs_format *f, const gs_manifest *m, const gs_resolved *r, bool kv, size_t *n);
+char *gs_format_description(const gs_format *f, const gs_manifest *m, const gs_resolved *r, bool kv, bool fa,
+                            size_t *n);
 
 /* Text of the output's config.json: the checkpoint's, as Python would write it again, with the format's keys. */
 gs_status gs_format_config(const gs_format *f, const gs_config *c, const gs_recipe *recipe, const gs_resolved *r,

@@ -26,12 +26,12 @@ static int64_t add_float(gs_manifest *m, const gs_manifest_spec *s, const gs_ten
 }
 
 static gs_dtype piece_dtype(const gs_manifest *m, const gs_manifest_spec *s, const gs_scheme *scheme, gs_piece piece,
-                            const gs_tensor *weight, const gs_tensor *bias)
+                            const gs_weight_layout *layout, const gs_tensor *weight, const gs_tensor *bias)
 {
     const bool stays_float = scheme->type == GS_Q_FLOAT;
     if (piece == GS_PIECE_WEIGHT && stays_float) return s->keep_dtypes ? weight->dtype : GS_F32;
     if (piece == GS_PIECE_BIAS) return s->keep_dtypes ? bias->dtype : GS_F32;
-    return gs_piece_dtype(scheme, piece, NULL, m->floats, m->deq_i64);
+    return gs_piece_dtype(scheme, piece, layout, m->floats, m->deq_i64);
 }
 
 /* prefix: the norm's name without ".weight". */
@@ -57,18 +57,23 @@ static void add_norm(gs_manifest *m, const gs_manifest_spec *s, gs_norm_out *out
 
 /* bias: the checkpoint's, or the weight where a bias is new (its dtype counts, the length is the weight's rows). */
 static void add_linear(gs_manifest *m, const gs_manifest_spec *s, gs_linear_out *out, const char *prefix,
-                       gs_choice choice, const gs_tensor *weight, const gs_tensor *bias)
+                       gs_choice choice, bool row_parallel, const gs_tensor *weight, const gs_tensor *bias)
 {
     const gs_scheme *scheme = gs_scheme_get(choice.type);
+    const int64_t rows = weight->shape[0], in = weight->shape[1];
+    gs_weight_layout layout = {.scale_columns = 1};
+    if (choice.type != GS_Q_FLOAT)
+        layout = gs_weight_layout_from(s->rule, s->recipe, s->recipe->mindie_format, row_parallel, in);
     for (int i = 0; i < GS_PIECES; i++) out->piece[i] = -1;
-    for (int i = 0; i < scheme->n_pieces; i++) {
+    for (int i = 0; i < scheme->n_pieces && !choice.dropped; i++) {
         const gs_piece_spec *p = &scheme->pieces[i];
         if (p->piece == GS_PIECE_BIAS && !bias) continue;
         char name[NAME_MAX_BYTES];
         snprintf(name, sizeof name, "%s%s", prefix, p->suffix);
         int64_t shape[2];
-        const int rank = gs_piece_shape(p, NULL, weight->shape[0], weight->shape[1], shape);
-        const gs_dtype dtype = piece_dtype(m, s, scheme, p->piece, weight, bias);
+        const int rank = gs_piece_shape(p, &layout, rows, in, shape);
+        if (rank == 0) continue;
+        const gs_dtype dtype = piece_dtype(m, s, scheme, p->piece, &layout, weight, bias);
         out->piece[p->piece] = add(m, p->typed_float ? "FLOAT" : scheme->name, name, dtype, rank, shape);
     }
 }
@@ -82,6 +87,19 @@ static void add_kv(gs_manifest *m, const gs_manifest_spec *s, int block, gs_bloc
         char name[NAME_MAX_BYTES];
         gs_linear_name(s->family, block, GS_QKV, part[i], name, sizeof name);
         out->kv[i] = s->kv ? add(m, "C8", name, m->floats, 1, &width) : -1;
+    }
+}
+
+static void add_attention(gs_manifest *m, const gs_manifest_spec *s, int block, gs_block_out *out)
+{
+    static const char *const part[GS_FA_PARTS] = {".fa_q.scale",  ".fa_k.scale",  ".fa_v.scale",
+                                                  ".fa_q.offset", ".fa_k.offset", ".fa_v.offset"};
+    for (int i = 0; i < GS_FA_PARTS; i++) {
+        char name[NAME_MAX_BYTES];
+        gs_attention_name(s->family, block, part[i], name, sizeof name);
+        const int64_t shape[2] = {i % 3 == 0 ? s->config->heads : s->config->groups, 1};
+        const bool written = s->fa && s->fa[block];
+        out->fa[i] = written ? add(m, "FAQuant", name, i < 3 ? m->floats : GS_I8, 2, shape) : -1;
     }
 }
 
@@ -112,11 +130,13 @@ static void add_block(gs_manifest *m, const gs_manifest_spec *s, int block)
         if (role == GS_QKV && !s->wrapped_names) add_block_norm(m, s, block, GS_NORM_INPUT);
         if (role == GS_H4 && !s->wrapped_names) add_block_norm(m, s, block, GS_NORM_POST);
         if (role == GS_QKV) add_kv(m, s, block, out);
+        if (role == GS_QKV) add_attention(m, s, block, out);
         gs_linear_name(s->family, block, (gs_role)role, "", name, sizeof name);
         wrap_name(s, name, sizeof name);
         const gs_tensor *bias = t->bias[role];
         if (role == GS_H4 && s->h4_bias && !bias) bias = t->weight[role];
-        add_linear(m, s, &out->linear[role], name, s->choice[block * GS_ROLES + role], t->weight[role], bias);
+        add_linear(m, s, &out->linear[role], name, s->choice[block * GS_ROLES + role],
+                   role == GS_DENSE || role == GS_4H, t->weight[role], bias);
     }
     for (int norm = 0; norm < GS_NORMS && s->wrapped_names; norm++) add_block_norm(m, s, block, (gs_norm)norm);
 }
@@ -136,7 +156,7 @@ void gs_manifest_build(gs_manifest *m, const gs_manifest_spec *s)
     char *tail = strrchr(name, '.'); /* ".weight" */
     if (tail) *tail = '\0';
     add_norm(m, s, &m->final_norm, s->tensors->final_norm, name);
-    add_linear(m, s, &m->head, s->family->head, s->choice[layers * GS_ROLES], s->tensors->head, NULL);
+    add_linear(m, s, &m->head, s->family->head, s->choice[layers * GS_ROLES], false, s->tensors->head, NULL);
 }
 
 void gs_manifest_release(gs_manifest *m)

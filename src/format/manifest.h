@@ -6,14 +6,18 @@
 
 #include "io/writer.h"
 #include "model/family.h"
+#include "quant/rule.h"
 #include "quant/scheme.h"
 
+enum { GS_FA_PARTS = 6 }; /* scales of q, k, v, then offsets of q, k, v */
 enum { GS_KV_K_SCALE, GS_KV_K_OFFSET, GS_KV_V_SCALE, GS_KV_V_OFFSET, GS_KV_PARTS };
 
 /* What was decided for one linear before the walk. */
 typedef struct gs_choice {
     gs_quant_type type;
     const char *why_float; /* static text; NULL when quantized */
+    bool first_sample;     /* float, but the first calibration sample saw it quantized (low-bit disable_level) */
+    bool dropped;          /* --reference_compat: then it is not written at all */
 } gs_choice;
 
 /* Indices into the layout; -1 = not written. */
@@ -27,6 +31,7 @@ typedef struct gs_norm_out {
 typedef struct gs_block_out {
     gs_norm_out norm[GS_NORMS];
     int64_t kv[GS_KV_PARTS];
+    int64_t fa[GS_FA_PARTS];
     gs_linear_out linear[GS_ROLES];
 } gs_block_out;
 
@@ -49,8 +54,11 @@ typedef struct gs_manifest_spec {
     const gs_family *family;
     const gs_model_tensors *tensors;
     const gs_choice *choice;
+    const gs_weight_rule *rule;
+    const gs_recipe *recipe;
     gs_quant_type type; /* of the model: what ".module" norms are typed as */
     bool kv;
+    const bool *fa; /* [layers] attention is quantized (FA3); NULL = nowhere */
     bool keep_dtypes;
     bool norm_bias;     /* norms are written with a bias (anti_method m1 … m5, do_smooth) */
     bool norm_bias_f32; /* … in float32 whatever the rest is: those methods create it so */

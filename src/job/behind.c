@@ -58,7 +58,7 @@ gs_status gs_behind_acquire(gs_behind *b, void **buf, gs_error *err)
 
 void gs_behind_submit(gs_behind *b, int64_t index, uint64_t offset, size_t n)
 {
-    if (n == 0) return;
+    if (n == 0 || !b->writer) return;
     pthread_mutex_lock(&b->lock);
     gs_behind_slot *s = &b->slot[b->next_fill];
     s->index = index;

@@ -2,15 +2,31 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "job/walk.h"
 
+/* Is the linear quantized for this chunk? The low-bit disable_level takes its choice back after the first sample. */
+bool gs_walk_is_fake(const gs_walk *w, gs_role role, const gs_chunk *chunk)
+{
+    const gs_choice *choice = &w->job->choice[gs_job_linear(w->block, role)];
+    return w->fake[role].active && (!choice->first_sample || chunk->first == 0);
+}
+
+static void note_input(gs_walk *w, gs_role role, const gs_chunk *chunk, const float *x)
+{
+    float least, greatest;
+    bool finite;
+    gs_minmax(&w->job->compute, chunk->rows * w->fake[role].in, x, &least, &greatest, &finite);
+    w->job->max_input[gs_job_linear(w->block, role)] = -least > greatest ? -least : greatest;
+}
+
 static bool wants(void *ctx, gs_role role)
 {
     const gs_walk *w = ctx;
-    return w->fake[role].active;
+    return gs_walk_is_fake(w, role, &w->chunk);
 }
 
 static gs_status input(void *ctx, gs_role role, const gs_chunk *chunk, const float *x, gs_error *err)
 {
     gs_walk *w = ctx;
+    if (w->job->level_pending) note_input(w, role, chunk, x);
     const gs_status status = gs_fake_observe(&w->fake[role], &w->job->compute, chunk, x, err);
     if (status == GS_OK) return GS_OK;
     char name[256];
@@ -23,8 +39,29 @@ static gs_status linear(void *ctx, gs_role role, const gs_chunk *chunk, int64_t 
                         float *y, gs_error *err)
 {
     gs_walk *w = ctx;
-    if (!w->fake[role].active) return gs_walk_float_linear(w, role, rows, x, y, err);
+    if (!gs_walk_is_fake(w, role, chunk)) return gs_walk_float_linear(w, role, rows, x, y, err);
     return gs_fake_forward(&w->fake[role], &w->job->compute, chunk, row0, rows, x, w->code_rows.data, y, err);
+}
+
+/* Attention after RoPE: ranges of every sample, or, while the layers are ranked, the score of the first. */
+static gs_status heads(void *ctx, const gs_chunk *chunk, const float *qkv, gs_error *err)
+{
+    gs_walk *w = ctx;
+    gs_job *job = w->job;
+    const gs_config *c = &job->config;
+    const int64_t stride = (c->heads + 2 * c->groups) * c->head_dim;
+    if (!job->fa || !job->fa[w->block]) return GS_OK;
+    for (int64_t s = chunk->first; s < chunk->first + chunk->count; s++) {
+        const int64_t row = chunk->start[s] - chunk->row0, rows = chunk->start[s + 1] - chunk->start[s];
+        if (rows == 0) continue;
+        const float *x = qkv + row * stride;
+        const gs_status status = job->fa_pending
+                                     ? gs_fa_layer_score(&job->compute, c->heads, c->groups, rows, x, stride,
+                                                         c->head_dim, &job->fa_score[w->block], err)
+                                     : gs_fa_range_add(&w->fa, &job->compute, rows, x, stride, c->head_dim, err);
+        if (status != GS_OK) return gs_wrap(err, "attention of block %d, sample %lld", w->block, (long long)s);
+    }
+    return GS_OK;
 }
 
 gs_status gs_step_calibrate(gs_walk *w, gs_error *err)
@@ -32,13 +69,20 @@ gs_status gs_step_calibrate(gs_walk *w, gs_error *err)
     gs_job *job = w->job;
     const int until = gs_job_calibrate_until(job, w->block);
     if (until == GS_UNTIL_NOTHING) return GS_OK;
-    const gs_block view = gs_transform_view(w->transform, w->weights);
-    const gs_taps taps = {.ctx = w, .wants = wants, .input = input, .linear = linear, .reference = w->reference};
-    for (int64_t s = 0; s < job->samples.count; s += w->chunk.count) {
+    const gs_block block = gs_transform_view(w->transform, w->weights);
+    const gs_taps taps = {
+        .ctx = w, .wants = wants, .input = input, .heads = heads, .linear = linear, .reference = w->reference};
+    if (job->fa) {
+        gs_fa_range_release(&w->fa);
+        gs_fa_range_init(&w->fa, job->config.heads, job->config.groups);
+    }
+    for (int64_t s = 0; s < job->calibrated.count; s += w->chunk.count) {
         GS_TRY(gs_check_interrupt(err));
-        w->chunk = gs_chunk_at(&job->samples, s);
+        gs_samples view = job->calibrated;
+        if (s == 0 && job->resolved.lowbit_class) view.count = 1; /* alone, since linears may change after it */
+        w->chunk = gs_chunk_at(&view, s);
         float *h = gs_stream_rows(&w->quant_stream, w->chunk.row0);
-        GS_TRY(gs_block_forward(&job->compute, &view, w->block, &w->rope, &w->chunk, h, &w->scratch, &taps,
+        GS_TRY(gs_block_forward(&job->compute, &block, w->block, &w->rope, &w->chunk, h, &w->scratch, &taps,
                                 (gs_until)until, err));
         job->work_done += w->chunk.rows;
         gs_job_progress(job, "calibrate", w->block);

@@ -17,7 +17,8 @@ bool gs_job_is_quantized(const gs_job *job, int linear) { return job->choice[lin
 bool gs_job_wants_scores(const gs_job *job)
 {
     /* With disable_level the pre-walk has them already. */
-    return job->recipe->act_method == 3 && job->resolved.disable_level == 0;
+    return job->recipe->act_method == 3 && job->resolved.disable_level == 0 && !job->data_free &&
+           gs_scheme_get(job->resolved.type)->static_input;
 }
 
 static void linear_name(const gs_job *job, int linear, char *buf, size_t n)
@@ -47,10 +48,24 @@ static int compare_named(const void *a, const void *b)
 
 static int compare_key(const void *key, const void *element) { return strcmp(key, ((const named *)element)->name); }
 
+/* With use_fa_quant a name may also be an attention module's: that one is not observed. */
+static bool skip_attention(gs_job *job, const char *name)
+{
+    for (int b = 0; job->fa && b < job->config.layers; b++) {
+        char attention[NAME_BYTES];
+        gs_attention_name(job->family, b, "", attention, sizeof attention);
+        if (strcmp(name, attention) != 0) continue;
+        job->fa[b] = false;
+        return true;
+    }
+    return false;
+}
+
 /* Exact, whole-name matches only, as in the reference: no patterns. */
 static gs_status apply_names(gs_job *job, const named *table, gs_error *err)
 {
     for (const char *const *name = job->recipe->disable_names; *name; name++) {
+        if (skip_attention(job, *name)) continue;
         const named *hit = bsearch(*name, table, (size_t)job->n_linears, sizeof *table, compare_key);
         if (!hit) {
             char example[NAME_BYTES];
@@ -98,11 +113,18 @@ gs_status gs_job_choose(gs_job *job, gs_error *err)
     job->choice = gs_alloc_array((size_t)job->n_linears, sizeof *job->choice);
     job->score = gs_alloc_array((size_t)job->n_linears, sizeof *job->score);
     for (int i = 0; i < job->n_linears; i++) job->choice[i].type = job->resolved.type;
+    if (job->recipe->use_fa_quant) {
+        job->fa = gs_alloc_array((size_t)layers, sizeof *job->fa);
+        job->fa_score = gs_alloc_array((size_t)layers, sizeof *job->fa_score);
+        for (int b = 0; b < layers; b++) job->fa[b] = true;
+        job->fa_pending = job->recipe->fa_amp > 0;
+    }
     if (job->recipe->disable_names && job->recipe->disable_names[0])
         GS_TRY(apply_disable_names(job, err));
     else if (job->recipe->a_bit == 8)
         for (int b = 0; b < layers; b++) keep_float(job, gs_job_linear(b, GS_4H), "default fallback");
     if (job->recipe->disable_last_linear) keep_float(job, job->n_linears - 1, "last linear");
+    job->max_input = gs_alloc_array((size_t)job->n_linears, sizeof *job->max_input);
     job->level_pending = job->resolved.disable_level > 0;
     if (!job->level_pending) forget_wrapped(job);
     return GS_OK;
@@ -121,17 +143,67 @@ static int compare_ranked(const void *a, const void *b)
     return x->linear - y->linear;
 }
 
+/* The low-bit class ranks by the first sample's largest input, the others by score. */
 void gs_job_choose_level(gs_job *job)
 {
+    const bool lowbit = job->resolved.lowbit_class;
     ranked *list = gs_alloc_array((size_t)job->n_linears, sizeof *list);
     int n = 0;
     for (int i = 0; i < job->n_linears; i++)
-        if (gs_job_is_quantized(job, i)) list[n++] = (ranked){gs_score_value(&job->score[i]), i};
+        if (gs_job_is_quantized(job, i))
+            list[n++] = (ranked){lowbit ? job->max_input[i] : gs_score_value(&job->score[i]), i};
     qsort(list, (size_t)n, sizeof *list, compare_ranked);
-    for (int i = 0; i < n && i < job->resolved.disable_level; i++) keep_float(job, list[i].linear, "disable_level");
+    for (int i = 0; i < n && i < job->resolved.disable_level; i++) {
+        keep_float(job, list[i].linear, "disable_level");
+        job->choice[list[i].linear].first_sample = lowbit;
+        job->choice[list[i].linear].dropped = lowbit && gs_compat(job->recipe, GS_COMPAT_LOWBIT_LAYERS_DROPPED);
+    }
     job->level_pending = false;
     forget_wrapped(job);
     gs_free(list);
+}
+
+bool gs_job_any_attention(const gs_job *job, int from)
+{
+    for (int b = from; job->fa && b < job->config.layers; b++)
+        if (job->fa[b]) return true;
+    return false;
+}
+
+void gs_job_choose_attention(gs_job *job)
+{
+    const int layers = (int)job->config.layers, amp = job->recipe->fa_amp;
+    ranked *list = gs_alloc_array((size_t)layers, sizeof *list);
+    int n = 0;
+    for (int b = 0; b < layers; b++)
+        if (job->fa[b]) list[n++] = (ranked){job->fa_score[b], b};
+    qsort(list, (size_t)n, sizeof *list, compare_ranked);
+    if (amp > n)
+        gs_job_message(job, GS_WARNING,
+                       "`fa_amp` exceeds the total attention layer number (%d): attention stays float everywhere", n);
+    for (int i = 0; i < n && i < amp; i++) {
+        char name[NAME_BYTES];
+        job->fa[list[i].linear] = false;
+        gs_job_message(job, GS_INFO, "fa_amp: %s stays float (score %.4g)",
+                       gs_attention_name(job->family, list[i].linear, "", name, sizeof name), (double)list[i].score);
+    }
+    job->fa_pending = false;
+    gs_free(list);
+}
+
+/* Types with static activations, and quantized attention, calibrate on every sample. do_smooth and the rankings of the low-bit class
+ * and of attention look at the first only. */
+void gs_job_set_streams(gs_job *job)
+{
+    bool quantized = false;
+    for (int i = 0; i < job->n_linears; i++) quantized = quantized || gs_job_is_quantized(job, i);
+    const bool ranking = job->fa_pending || (job->level_pending && job->resolved.lowbit_class);
+    const bool wants_all =
+        (quantized && gs_scheme_get(job->resolved.type)->static_input) || gs_job_any_attention(job, 0);
+    const bool first = ranking || (quantized && job->recipe->do_smooth);
+    job->calibrated = job->samples;
+    if ((ranking || !wants_all) && job->samples.count > 0) job->calibrated.count = first ? 1 : 0;
+    job->calibrated.tokens = job->calibrated.count > 0 ? job->samples.start[job->calibrated.count] : 0;
 }
 
 /* The last role of the block that is quantized, or -1. */
@@ -159,14 +231,17 @@ static int until_input(int role)
 
 int gs_job_calibrate_until(const gs_job *job, int block)
 {
-    if (later_quantized(job, block)) return GS_UNTIL_END;
-    return until_input(last_quantized(job, block));
+    if (job->calibrated.count == 0) return GS_UNTIL_NOTHING;
+    if (later_quantized(job, block) || gs_job_any_attention(job, block + 1)) return GS_UNTIL_END;
+    const int until = until_input(last_quantized(job, block));
+    const bool attention = job->fa && job->fa[block];
+    return attention && until < (int)GS_UNTIL_DENSE_INPUT ? (int)GS_UNTIL_DENSE_INPUT : until;
 }
 
 int gs_job_float_until(const gs_job *job, int block)
 {
-    const bool scores = job->level_pending || gs_job_wants_scores(job);
-    const bool kv = job->recipe->use_kvcache_quant && !job->kv_from_anti && !job->level_pending;
+    const bool scores = (job->level_pending && !job->resolved.lowbit_class) || gs_job_wants_scores(job);
+    const bool kv = job->recipe->use_kvcache_quant && !job->kv_from_anti && !job->level_pending && !job->data_free;
     const bool later_kv = kv && block + 1 < job->config.layers;
     if (later_kv || (scores && later_quantized(job, block))) return GS_UNTIL_END;
     const int until = scores ? until_input(last_quantized(job, block)) : GS_UNTIL_NOTHING;

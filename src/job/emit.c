@@ -1,11 +1,13 @@
 /* What a block puts into the output: codes and scales of quantized weights, float weights and norms as they are, and, after
  * calibration, what is derived from the activation ranges. SPDX-License-Identifier: Apache-2.0 */
-#include "job/walk.h"
+#include "job/weights.h"
 
 gs_status gs_emit_floats(gs_walk *w, int64_t index, const float *src, int64_t n, gs_error *err)
 {
     if (index < 0) return GS_OK;
     const gs_dtype dtype = w->job->manifest.layout.tensors[index].dtype;
+    const int64_t elements = w->job->manifest.layout.tensors[index].elements;
+    if (elements < n) n = elements; /* mm_tensor of the reference keeps one value for all rows */
     if (dtype == GS_F32) return gs_writer_put(w->writer, index, 0, src, (size_t)n * 4, err);
     void *bytes = gs_alloc_array((size_t)n, gs_dtype_bytes(dtype));
     gs_from_f32(dtype, src, bytes, n);
@@ -38,30 +40,12 @@ static gs_status emit_float_weight(gs_walk *w, int64_t index, gs_role role, gs_e
     return GS_OK;
 }
 
-/* Codes row chunk by row chunk: to the file (unless index < 0), and into the panels the calibration multiplies with. */
-static gs_status quantize_weight(gs_walk *w, int64_t index, gs_role role, gs_sqnr *sqnr, gs_error *err)
+gs_status gs_emit_zeros(gs_walk *w, int64_t index, gs_error *err)
 {
-    gs_compute *c = &w->job->compute;
-    const gs_packed *p = &w->weights->weight[role];
-    gs_fake_linear *f = &w->fake[role];
-    const int64_t step = gs_emit_chunk_rows(p->k);
-    for (int64_t row = 0; row < p->n; row += step) {
-        const int64_t rows = p->n - row < step ? p->n - row : step;
-        void *codes;
-        GS_TRY(gs_behind_acquire(&w->behind, &codes, err));
-        gs_transform_rows(w->transform, c, w->weights, role, row, rows, w->emit_rows.data);
-        gs_weight_w8_sym(c, rows, p->k, w->emit_rows.data, f->scale + row, codes);
-        gs_sqnr_add(sqnr, c, rows, p->k, w->emit_rows.data, f->scale + row, codes);
-        gs_fake_set_rows(f, c, row, rows, codes, w->emit_rows.data); /* the float rows have served */
-        if (index >= 0) gs_behind_submit(&w->behind, index, (uint64_t)(row * p->k), (size_t)(rows * p->k));
-    }
-    return GS_OK;
-}
-
-static gs_status emit_zeros(gs_walk *w, int64_t index, int64_t n, gs_error *err)
-{
-    float *zeros = gs_alloc_array((size_t)n, sizeof *zeros);
-    const gs_status status = gs_emit_floats(w, index, zeros, n, err);
+    if (index < 0) return GS_OK;
+    const gs_tensor *t = &w->job->manifest.layout.tensors[index];
+    void *zeros = gs_alloc((size_t)t->bytes);
+    const gs_status status = gs_writer_put(w->writer, index, 0, zeros, (size_t)t->bytes, err);
     gs_free(zeros);
     return status;
 }
@@ -72,37 +56,58 @@ static gs_observer_kind observer_kind(const gs_job *job, int linear)
     return job->recipe->act_method == 2 ? GS_OBSERVE_HISTOGRAM : GS_OBSERVE_MINMAX;
 }
 
-static void note_weight(gs_linear_result *r, const gs_fake_linear *f, const gs_sqnr *sqnr, gs_observer_kind kind)
+/* Rows of the current block's smoothed weight. */
+typedef struct block_rows {
+    gs_walk *w;
+    gs_role role;
+} block_rows;
+
+static gs_status read_block_rows(void *ctx, int64_t row0, int64_t rows, const float **out, gs_error *err)
 {
-    r->observer = gs_observer_kind_name(kind);
-    r->weight_sqnr_db = gs_sqnr_db(sqnr);
-    r->weight_scale_min = r->weight_scale_max = f->scale[0];
-    for (int64_t o = 1; o < f->out; o++) {
-        if (f->scale[o] < r->weight_scale_min) r->weight_scale_min = f->scale[o];
-        if (f->scale[o] > r->weight_scale_max) r->weight_scale_max = f->scale[o];
-    }
+    const block_rows *b = ctx;
+    gs_walk *w = b->w;
+    (void)err;
+    gs_transform_rows(w->transform, &w->job->compute, w->weights, b->role, row0, rows, w->emit_rows.data);
+    *out = w->emit_rows.data;
+    return GS_OK;
 }
 
-/* The fake-quantized linear of the block at hand, with nothing observed yet. */
-static gs_status make_fake(gs_walk *w, gs_role role, int64_t index, gs_sqnr *sqnr, gs_error *err)
+/* The fake-quantized linear of the block at hand, with nothing observed yet; made only if a stream needs it. */
+static gs_status make_fake(gs_walk *w, gs_role role, gs_error *err)
 {
     const gs_job *job = w->job;
+    const gs_packed *p = &w->weights->weight[role];
     const float *bias = w->transform->bias[role] ? w->transform->bias[role] : w->weights->bias[role];
     const bool truncate = gs_compat(job->recipe, GS_COMPAT_HISTOGRAM_TRUNCATES);
-    const gs_observer_kind kind = observer_kind(job, gs_job_linear(w->block, role));
-    int64_t out, in;
-    gs_role_shape(&job->config, role, &out, &in);
-    gs_fake_release(&w->fake[role]);
-    GS_TRY(gs_fake_init(&w->fake[role], out, in, kind, truncate, job->manifest.floats, bias, err));
-    if (w->reference) GS_TRY(gs_fake_use_reference(&w->fake[role], err));
-    return quantize_weight(w, index, role, sqnr, err);
+    gs_fake_linear *f = &w->fake[role];
+    gs_fake_release(f);
+    if (w->quant_stream.tokens == 0) return GS_OK;
+    if (job->resolved.a_bit > 8) {
+        GS_TRY(gs_fake_init_weight_only(f, p->n, p->k, bias, err));
+    } else {
+        const gs_observer_kind kind = observer_kind(job, gs_job_linear(w->block, role));
+        GS_TRY(gs_fake_init(f, p->n, p->k, kind, truncate, job->manifest.floats, bias, err));
+    }
+    return w->reference ? gs_fake_use_reference(f, err) : GS_OK;
+}
+
+static gs_status quantize(gs_walk *w, gs_role role, const gs_linear_out *to, gs_weight_result *result, gs_error *err)
+{
+    const gs_packed *p = &w->weights->weight[role];
+    block_rows rows = {w, role};
+    const gs_weight_source source = {p->n, p->k, role == GS_DENSE || role == GS_4H, read_block_rows, &rows};
+    GS_TRY(make_fake(w, role, err));
+    return gs_weight_quantize(w, &source, to, w->fake[role].active ? &w->fake[role] : NULL, result, err);
 }
 
 gs_status gs_emit_trial(gs_walk *w, gs_role role, gs_error *err)
 {
-    gs_sqnr unused = {0};
-    if (!gs_job_is_quantized(w->job, gs_job_linear(w->block, role))) return GS_OK;
-    return make_fake(w, role, -1, &unused, err);
+    const gs_choice *choice = &w->job->choice[gs_job_linear(w->block, role)];
+    gs_weight_result unused;
+    if (choice->type == GS_Q_FLOAT && !choice->first_sample) return GS_OK;
+    GS_TRY(quantize(w, role, NULL, &unused, err));
+    gs_weight_result_release(&unused);
+    return GS_OK;
 }
 
 static gs_status emit_linear(gs_walk *w, gs_role role, gs_error *err)
@@ -110,15 +115,23 @@ static gs_status emit_linear(gs_walk *w, gs_role role, gs_error *err)
     gs_job *job = w->job;
     const int linear = gs_job_linear(w->block, role);
     const gs_linear_out *to = &job->manifest.block[w->block].linear[role];
-    const int64_t bias_index = to->piece[GS_PIECE_BIAS], out = w->weights->weight[role].n;
+    const int64_t bias_index = to->piece[GS_PIECE_BIAS];
     const float *bias = w->transform->bias[role] ? w->transform->bias[role] : w->weights->bias[role];
     gs_fake_release(&w->fake[role]);
-    if (bias && bias_index >= 0) GS_TRY(gs_emit_floats(w, bias_index, bias, out, err));
-    if (!bias && bias_index >= 0) GS_TRY(emit_zeros(w, bias_index, out, err));
-    if (!gs_job_is_quantized(job, linear)) return emit_float_weight(w, to->piece[GS_PIECE_WEIGHT], role, err);
-    gs_sqnr sqnr = {0};
-    GS_TRY(make_fake(w, role, to->piece[GS_PIECE_WEIGHT], &sqnr, err));
-    note_weight(&job->report->linears[linear], &w->fake[role], &sqnr, observer_kind(job, linear));
+    if (!w->writer) return gs_emit_trial(w, role, err);
+    GS_TRY(bias ? gs_emit_floats(w, bias_index, bias, w->weights->weight[role].n, err)
+                : gs_emit_zeros(w, bias_index, err));
+    if (!gs_job_is_quantized(job, linear)) {
+        GS_TRY(gs_emit_trial(w, role, err)); /* low-bit disable_level: quantized for the first sample only */
+        const int64_t index = to->piece[GS_PIECE_WEIGHT];
+        return index < 0 ? GS_OK : emit_float_weight(w, index, role, err);
+    }
+    gs_weight_result result;
+    GS_TRY(quantize(w, role, to, &result, err));
+    gs_weight_note(&job->report->linears[linear], &result);
+    gs_weight_result_release(&result);
+    if (gs_scheme_get(job->resolved.type)->static_input)
+        job->report->linears[linear].observer = gs_observer_kind_name(observer_kind(job, linear));
     return GS_OK;
 }
 
@@ -137,9 +150,9 @@ gs_status gs_emit_norm(gs_walk *w, const gs_norm_out *to, const float *weight, c
 
 gs_status gs_step_weights(gs_walk *w, gs_error *err)
 {
-    const gs_block_out *to = &w->job->manifest.block[w->block];
+    const gs_block_out *to = w->writer ? &w->job->manifest.block[w->block] : NULL;
     const gs_block view = gs_transform_view(w->transform, w->weights);
-    for (int norm = 0; norm < GS_NORMS; norm++)
+    for (int norm = 0; norm < GS_NORMS && to; norm++)
         GS_TRY(gs_emit_norm(w, &to->norm[norm], view.norm[norm], view.norm_bias[norm], err));
     for (int role = 0; role < GS_ROLES; role++) GS_TRY(emit_linear(w, (gs_role)role, err));
     return GS_OK;
@@ -148,6 +161,8 @@ gs_status gs_step_weights(gs_walk *w, gs_error *err)
 static gs_status emit_deq(gs_walk *w, int64_t index, const float *deq, int64_t out, gs_error *err)
 {
     if (w->job->manifest.layout.tensors[index].dtype != GS_I64) return gs_emit_floats(w, index, deq, out, err);
+    const int64_t elements = w->job->manifest.layout.tensors[index].elements;
+    if (elements < out) out = elements;
     int64_t *bits = gs_alloc_array((size_t)out, sizeof *bits);
     gs_deq_to_i64(deq, bits, out);
     const gs_status status = gs_writer_put(w->writer, index, 0, bits, (size_t)out * sizeof *bits, err);
@@ -186,14 +201,29 @@ static gs_status emit_kv(gs_walk *w, const gs_block_out *to, gs_error *err)
     return status;
 }
 
+static gs_status emit_attention(gs_walk *w, const gs_block_out *to, gs_error *err)
+{
+    const int64_t heads = w->job->config.heads, groups = w->job->config.groups;
+    float *scale = gs_alloc_array((size_t)(heads + 2 * groups), sizeof *scale);
+    gs_fa_range_scales(&w->fa, scale, scale + heads, scale + heads + groups);
+    gs_status status = gs_emit_floats(w, to->fa[0], scale, heads, err);
+    if (status == GS_OK) status = gs_emit_floats(w, to->fa[1], scale + heads, groups, err);
+    if (status == GS_OK) status = gs_emit_floats(w, to->fa[2], scale + heads + groups, groups, err);
+    for (int i = 3; i < GS_FA_PARTS && status == GS_OK; i++) status = gs_emit_zeros(w, to->fa[i], err);
+    gs_free(scale);
+    return status;
+}
+
 gs_status gs_step_derived(gs_walk *w, gs_error *err)
 {
     gs_job *job = w->job;
     const gs_block_out *to = &job->manifest.block[w->block];
     if (w->want_kv && to->kv[0] >= 0) GS_TRY(emit_kv(w, to, err));
+    if (to->fa[0] >= 0) GS_TRY(emit_attention(w, to, err));
     for (int role = 0; role < GS_ROLES; role++) {
         const gs_fake_linear *f = &w->fake[role];
-        if (!f->active) continue;
+        if (!f->active || !gs_job_is_quantized(job, gs_job_linear(w->block, (gs_role)role))) continue;
+        if (to->linear[role].piece[GS_PIECE_DEQ_SCALE] < 0) continue;
         const gs_derived d = {f->out, f->scale, f->codes.row_sum, f->bias, f->act};
         const gs_status status = gs_emit_derived(w, &to->linear[role], &d, err);
         if (status != GS_OK) return gs_wrap(err, "block %d, %s", w->block, job->family->linear[role]);

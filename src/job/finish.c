@@ -21,8 +21,8 @@ gs_status gs_job_side_files(const gs_job *job, const char *dir, gs_error *err)
     }
     char name[96];
     gs_format_description_name(job->format, job->resolved.type, name, sizeof name);
-    char *description =
-        gs_format_description(job->format, &job->manifest, &job->resolved, job->recipe->use_kvcache_quant, &n);
+    char *description = gs_format_description(job->format, &job->manifest, &job->resolved,
+                                              job->recipe->use_kvcache_quant, gs_job_any_attention(job, 0), &n);
     GS_TRY(write_text(dir, name, description, n, err));
     char *config = NULL;
     GS_TRY(gs_format_config(job->format, &job->config, job->recipe, &job->resolved, &config, &n, err));

@@ -1,7 +1,7 @@
 /* What stands outside the blocks: embedding and final norm, copied; the head, copied or quantized. Its product never runs here:
  * a quantized head needs only its input observed, and its weight goes through memory in row chunks.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "job/walk.h"
+#include "job/weights.h"
 
 /* n elements from element `first` of a checkpoint tensor as float32, refusing NaN and Inf. raw: room for n stored elements. */
 static gs_status read_floats(gs_walk *w, const gs_tensor *t, int64_t first, int64_t n, void *raw, float *dst,
@@ -57,84 +57,76 @@ static gs_status observe_head(gs_walk *w, gs_observer *o, const float *norm, flo
     return GS_OK;
 }
 
-static void sum_rows(const int8_t *codes, int64_t rows, int64_t in, int32_t *row_sum)
+/* Rows of the head's stored weight. raw: room for a chunk of stored elements. */
+typedef struct head_rows {
+    gs_walk *w;
+    void *raw;
+} head_rows;
+
+static gs_status read_head_rows(void *ctx, int64_t row0, int64_t rows, const float **out, gs_error *err)
 {
-    for (int64_t r = 0; r < rows; r++) {
-        int32_t sum = 0;
-        for (int64_t i = 0; i < in; i++) sum += codes[r * in + i];
-        row_sum[r] = sum;
-    }
+    const head_rows *h = ctx;
+    const gs_tensor *t = h->w->job->tensors.head;
+    *out = h->w->emit_rows.data;
+    return read_floats(h->w, t, row0 * t->shape[1], rows * t->shape[1], h->raw, h->w->emit_rows.data, err);
 }
 
-static gs_status quantize_head_weight(gs_walk *w, int64_t index, const gs_tensor *t, float *scale, int32_t *row_sum,
-                                      void *raw, gs_linear_result *r, gs_error *err)
+static gs_observer_kind observer_kind(const gs_job *job, int head)
 {
-    gs_compute *c = &w->job->compute;
-    const int64_t out = t->shape[0], in = t->shape[1];
-    int64_t step = (int64_t)(GS_EMIT_BYTES / 4) / in;
-    if (step < 1) step = 1;
-    gs_sqnr sqnr = {0};
-    for (int64_t row = 0; row < out; row += step) {
-        const int64_t rows = out - row < step ? out - row : step;
-        GS_TRY(gs_check_interrupt(err));
-        GS_TRY(read_floats(w, t, row * in, rows * in, raw, w->emit_rows.data, err));
-        void *codes;
-        GS_TRY(gs_behind_acquire(&w->behind, &codes, err));
-        gs_weight_w8_sym(c, rows, in, w->emit_rows.data, scale + row, codes);
-        gs_sqnr_add(&sqnr, c, rows, in, w->emit_rows.data, scale + row, codes);
-        sum_rows(codes, rows, in, row_sum + row);
-        gs_behind_submit(&w->behind, index, (uint64_t)(row * in), (size_t)(rows * in));
-    }
-    r->weight_sqnr_db = gs_sqnr_db(&sqnr);
-    r->weight_scale_min = r->weight_scale_max = scale[0];
-    for (int64_t o = 1; o < out; o++) {
-        if (scale[o] < r->weight_scale_min) r->weight_scale_min = scale[o];
-        if (scale[o] > r->weight_scale_max) r->weight_scale_max = scale[o];
-    }
-    return GS_OK;
+    if (job->recipe->act_method == 3) return gs_score_observer(&job->score[head]);
+    return job->recipe->act_method == 2 ? GS_OBSERVE_HISTOGRAM : GS_OBSERVE_MINMAX;
 }
 
-static gs_status quantize_head(gs_walk *w, float *norm, void *work, gs_observer *observer, float *scale,
-                               int32_t *row_sum, gs_error *err)
+/* The input's range and what follows from it. work: normed rows of one sample. */
+static gs_status derive_head(gs_walk *w, float *work, const gs_weight_result *weight, gs_error *err)
 {
     gs_job *job = w->job;
-    const gs_linear_out *to = &job->manifest.head;
-    gs_linear_result *r = &job->report->linears[job->n_linears - 1];
-    GS_TRY(gs_checkpoint_read_f32(&job->checkpoint, job->tensors.final_norm, norm, err));
-    GS_TRY(observe_head(w, observer, norm, work, r, err));
-    GS_TRY(quantize_head_weight(w, to->piece[GS_PIECE_WEIGHT], job->tensors.head, scale, row_sum, work, r, err));
+    const int head = job->n_linears - 1;
+    gs_linear_result *r = &job->report->linears[head];
+    const gs_observer_kind kind = observer_kind(job, head);
+    r->observer = gs_observer_kind_name(kind);
+    float *norm = gs_alloc_array((size_t)job->config.hidden, sizeof *norm);
+    gs_observer *observer = gs_observer_create(kind, gs_compat(job->recipe, GS_COMPAT_HISTOGRAM_TRUNCATES));
+    gs_status status = gs_checkpoint_read_f32(&job->checkpoint, job->tensors.final_norm, norm, err);
+    if (status == GS_OK) status = observe_head(w, observer, norm, work, r, err);
+    gs_observer_free(observer);
+    gs_free(norm);
+    if (status != GS_OK) return status;
     const gs_act_params act = gs_act_asym8((float)r->range_min, (float)r->range_max, job->manifest.floats);
     r->input_scale = act.scale;
     r->input_offset = act.zero;
-    const gs_derived d = {job->tensors.head->shape[0], scale, row_sum, NULL, act};
-    const gs_status status = gs_emit_derived(w, to, &d, err);
+    const gs_derived d = {job->tensors.head->shape[0], weight->scale, weight->row_sum, NULL, act};
+    return gs_emit_derived(w, &job->manifest.head, &d, err);
+}
+
+static gs_status quantize_head(gs_walk *w, void *work, gs_error *err)
+{
+    gs_job *job = w->job;
+    const gs_tensor *t = job->tensors.head;
+    head_rows rows = {w, work};
+    const gs_weight_source source = {t->shape[0], t->shape[1], false, read_head_rows, &rows};
+    gs_weight_result result;
+    GS_TRY(gs_weight_quantize(w, &source, &job->manifest.head, NULL, &result, err));
+    gs_weight_note(&job->report->linears[job->n_linears - 1], &result);
+    gs_status status = GS_OK;
+    if (gs_scheme_get(job->resolved.type)->static_input) status = derive_head(w, work, &result, err);
+    gs_weight_result_release(&result);
     return status == GS_OK ? GS_OK : gs_wrap(err, "%s", job->family->head);
 }
 
 gs_status gs_step_head(gs_walk *w, gs_error *err)
 {
     gs_job *job = w->job;
-    const int head = job->n_linears - 1;
     const gs_tensor *t = job->tensors.head;
-    if (!gs_job_is_quantized(job, head)) return gs_emit_copy(w, job->manifest.head.piece[GS_PIECE_WEIGHT], t, err);
-    gs_observer_kind kind = job->recipe->act_method == 2 ? GS_OBSERVE_HISTOGRAM : GS_OBSERVE_MINMAX;
-    if (job->recipe->act_method == 3) kind = gs_score_observer(&job->score[head]);
-    job->report->linears[head].observer = gs_observer_kind_name(kind);
-    gs_observer *observer = gs_observer_create(kind, gs_compat(job->recipe, GS_COMPAT_HISTOGRAM_TRUNCATES));
-    float *norm = gs_alloc_array((size_t)job->config.hidden, sizeof *norm);
-    float *scale = gs_alloc_array((size_t)t->shape[0], sizeof *scale);
-    int32_t *row_sum = gs_alloc_array((size_t)t->shape[0], sizeof *row_sum);
-    /* One buffer serves twice: normed rows of the longest sample, then stored rows of the weight. */
+    const int64_t index = job->manifest.head.piece[GS_PIECE_WEIGHT];
+    if (!gs_job_is_quantized(job, job->n_linears - 1)) return index < 0 ? GS_OK : gs_emit_copy(w, index, t, err);
+    /* One buffer serves twice: normed rows of the longest sample, stored rows of the weight. */
     const size_t rows_bytes = gs_stream_bytes(job->samples.longest, job->config.hidden);
-    const size_t work_bytes = rows_bytes > w->emit_rows.bytes ? rows_bytes : w->emit_rows.bytes;
     gs_buf work = {0};
-    gs_status status = gs_buf_alloc(&work, work_bytes, "input and rows of the head", err);
-    if (status == GS_OK) status = quantize_head(w, norm, work.data, observer, scale, row_sum, err);
+    GS_TRY(gs_buf_alloc(&work, rows_bytes > w->emit_rows.bytes ? rows_bytes : w->emit_rows.bytes,
+                        "input and rows of the head", err));
+    const gs_status status = quantize_head(w, work.data, err);
     gs_buf_release(&work);
-    gs_free(norm);
-    gs_free(scale);
-    gs_free(row_sum);
-    gs_observer_free(observer);
     return status;
 }
 

@@ -9,6 +9,7 @@
 #include "kernels/compute.h"
 #include "job/transform.h"
 #include "model/family.h"
+#include "quant/rule.h"
 #include "text/samples.h"
 
 #define GS_SCORE_SAMPLES 5 /* the reference scores layers on calib_data[:5] */
@@ -23,10 +24,17 @@ typedef struct gs_job {
     const gs_family *family;
     gs_checkpoint checkpoint;
     gs_model_tensors tensors;
-    gs_samples samples;          /* calibration */
-    gs_samples scored;           /* view of the first GS_SCORE_SAMPLES samples; borrows from samples */
-    gs_samples anti;             /* outlier samples; empty without anti_method */
-    bool kv_from_anti;           /* anti and calibration samples are the same: one float stream serves both */
+    gs_samples samples;    /* calibration */
+    gs_samples calibrated; /* view: samples of the fake-quantized stream: all, the first, or none */
+    gs_samples scored;     /* view of the first GS_SCORE_SAMPLES samples; borrows from samples */
+    gs_samples anti;       /* outlier samples; empty without anti_method */
+    bool kv_from_anti;     /* anti and calibration samples are the same: one float stream serves both */
+    bool data_free;        /* the calibration list is empty, which some types can do without */
+    gs_weight_rule rule;
+    bool *fa;                    /* [layers] attention to quantize (use_fa_quant); NULL = nowhere */
+    float *fa_score;             /* [layers] of the first sample; fa_amp */
+    bool fa_pending;             /* fa_amp > 0: the pre-walk still has to rank */
+    float *max_input;            /* [n_linears] largest |input| in the first sample; low-bit disable_level */
     const gs_smoother *smoother; /* NULL = none */
     gs_transform *transform;     /* [layers] */
     char *calib_source;
@@ -59,7 +67,10 @@ gs_status gs_job_read_texts(gs_job *job, gs_error *err) GS_CHECKED;
 
 /* choose.c: which linears stay float, and why. */
 gs_status gs_job_choose(gs_job *job, gs_error *err) GS_CHECKED;
-void gs_job_choose_level(gs_job *job); /* after the pre-walk: ranking by score */
+void gs_job_choose_level(gs_job *job);     /* after the pre-walk: ranking by score, or by largest input */
+void gs_job_choose_attention(gs_job *job); /* after the pre-walk: the fa_amp highest scores stay float */
+bool gs_job_any_attention(const gs_job *job, int from);
+void gs_job_set_streams(gs_job *job); /* which samples the fake-quantized stream carries */
 bool gs_job_is_quantized(const gs_job *job, int linear);
 bool gs_job_wants_scores(const gs_job *job); /* act_method 3 in the main walk */
 /* The largest chunk of any stream. */

@@ -97,3 +97,25 @@ gs_status gs_step_observe_head(gs_walk *w, gs_error *err)
     gs_buf_release(&norm);
     return status;
 }
+
+/* The low-bit ranking of the head: largest input of the first sample. */
+gs_status gs_step_rank_head(gs_walk *w, gs_error *err)
+{
+    gs_job *job = w->job;
+    const int head = job->n_linears - 1;
+    const int64_t hidden = job->config.hidden, rows = job->calibrated.tokens;
+    if (!gs_job_is_quantized(job, head) || rows == 0) return GS_OK;
+    gs_buf work = {0};
+    GS_TRY(gs_buf_alloc(&work, (size_t)(rows + 1) * (size_t)hidden * sizeof(float), "input of the head", err));
+    float *norm = work.data, *normed = norm + hidden, least, greatest;
+    bool finite;
+    const gs_status status = gs_checkpoint_read_f32(&job->checkpoint, job->tensors.final_norm, norm, err);
+    if (status == GS_OK) {
+        gs_rmsnorm(&job->compute, rows, hidden, gs_stream_rows(&w->quant_stream, 0), norm, NULL, job->config.norm_eps,
+                   normed);
+        gs_minmax(&job->compute, rows * hidden, normed, &least, &greatest, &finite);
+        job->max_input[head] = -least > greatest ? -least : greatest;
+    }
+    gs_buf_release(&work);
+    return status;
+}

@@ -6,6 +6,12 @@ static const gs_step rank_steps[] = {
 static const gs_step rank_last[] = {{"rank", gs_step_observe_head}, {0}};
 const gs_pass gs_pass_rank = {"rank", gs_begin_rank, rank_steps, rank_last};
 
+static const gs_step rank_first_steps[] = {{"read", gs_step_load},      {"outliers", gs_step_outliers},
+                                           {"smooth", gs_step_smooth},  {"rank", gs_step_weights},
+                                           {"rank", gs_step_calibrate}, {0}};
+static const gs_step rank_first_last[] = {{"rank", gs_step_rank_head}, {0}};
+const gs_pass gs_pass_rank_first = {"rank", gs_begin_rank_first, rank_first_steps, rank_first_last};
+
 static const gs_step quantize_steps[] = {
     {"read", gs_step_load},           /* weights as stored; the reader goes on with the next block */
     {"outliers", gs_step_outliers},   /* anti_method: statistics on untouched weights, then the transforms */
@@ -53,32 +59,45 @@ gs_status gs_begin_rank(gs_walk *w, gs_error *err)
     return begin_common(w, true, err);
 }
 
-gs_status gs_begin_quantize(gs_walk *w, gs_error *err)
+/* The buffers quantizing needs, and the fake-quantized stream. */
+static gs_status begin_weights(gs_walk *w, gs_error *err)
 {
     gs_job *job = w->job;
-    w->want_kv = job->recipe->use_kvcache_quant;
-    w->want_scores = gs_job_wants_scores(job);
-    const bool kv = w->want_kv && !job->kv_from_anti;
-    w->float_samples = kv ? &job->samples : &job->scored;
-    bool calibrates = false, whole_4h = false;
-    for (int i = 0; i < job->n_linears; i++) {
-        const bool quantized = gs_job_is_quantized(job, i);
-        calibrates = calibrates || quantized;
-        whole_4h = whole_4h || (quantized && i % GS_ROLES == GS_4H);
-    }
-    if (calibrates) GS_TRY(embed(w, &w->quant_stream, &job->samples, "hidden states of the fake-quantized model", err));
-    if (job->smoother && job->resolved.disable_level == 0)
-        GS_TRY(embed(w, &w->anti_stream, &job->anti, "hidden states of the outlier samples", err));
-    if (kv || w->want_scores)
-        GS_TRY(embed(w, &w->float_stream, w->float_samples, "hidden states of the float model", err));
     const gs_config *c = &job->config;
     int64_t widest = c->ffn;
     if (c->hidden > widest) widest = c->hidden;
     if (c->heads * c->head_dim > widest) widest = c->heads * c->head_dim;
     const int64_t chunk = gs_job_chunk_rows(job), rows = chunk < GS_CHUNK_ROWS ? chunk : GS_CHUNK_ROWS;
-    GS_TRY(gs_buf_alloc(&w->code_rows, GS_FAKE_SCRATCH(rows, widest, gs_compat(job->recipe, GS_COMPAT_FLOAT_PRODUCTS)),
-                        "codes of activations", err));
+    const bool reference = gs_compat(job->recipe, GS_COMPAT_FLOAT_PRODUCTS);
+    if (job->calibrated.count > 0) {
+        GS_TRY(embed(w, &w->quant_stream, &job->calibrated, "hidden states of the fake-quantized model", err));
+        GS_TRY(gs_buf_alloc(&w->code_rows, GS_FAKE_SCRATCH(rows, widest, reference), "codes of activations", err));
+    }
     GS_TRY(gs_buf_alloc(&w->emit_rows, GS_EMIT_BYTES + (size_t)widest * GS_PACK_ROWS * 4, "rows of weights", err));
-    GS_TRY(gs_behind_open(&w->behind, w->writer, w->emit_rows.bytes, err));
-    return begin_common(w, whole_4h || w->want_scores || (job->smoother && job->smoother->pairs), err);
+    return gs_behind_open(&w->behind, w->writer, w->emit_rows.bytes, err);
+}
+
+gs_status gs_begin_rank_first(gs_walk *w, gs_error *err)
+{
+    if (w->job->smoother) GS_TRY(embed(w, &w->anti_stream, &w->job->anti, "hidden states of the outlier samples", err));
+    GS_TRY(begin_weights(w, err));
+    return begin_common(w, true, err);
+}
+
+gs_status gs_begin_quantize(gs_walk *w, gs_error *err)
+{
+    gs_job *job = w->job;
+    w->want_kv = job->recipe->use_kvcache_quant && !job->data_free;
+    w->want_scores = gs_job_wants_scores(job);
+    const bool kv = w->want_kv && !job->kv_from_anti;
+    w->float_samples = kv ? &job->samples : &job->scored;
+    bool whole_4h = w->want_scores || (job->smoother && job->smoother->pairs);
+    for (int i = 0; i < job->n_linears; i++)
+        whole_4h = whole_4h || (i % GS_ROLES == GS_4H && (gs_job_is_quantized(job, i) || job->choice[i].first_sample));
+    GS_TRY(begin_weights(w, err));
+    if (job->smoother && job->resolved.disable_level == 0)
+        GS_TRY(embed(w, &w->anti_stream, &job->anti, "hidden states of the outlier samples", err));
+    if (kv || w->want_scores)
+        GS_TRY(embed(w, &w->float_stream, w->float_samples, "hidden states of the float model", err));
+    return begin_common(w, whole_4h, err);
 }

@@ -118,12 +118,11 @@ static uint64_t pass_bytes(const gs_job *job, int64_t float_tokens, int64_t quan
 
 static uint64_t peak_bytes(const gs_job *job)
 {
-    const bool kv = job->recipe->use_kvcache_quant && !job->kv_from_anti;
-    const bool calibrates = any_quantized(job, -1, true);
+    const bool kv = job->recipe->use_kvcache_quant && !job->kv_from_anti && !job->data_free;
     const bool scores = gs_job_wants_scores(job);
     const int64_t float_tokens = kv ? job->samples.tokens : scores ? job->scored.tokens : 0;
     const bool whole_4h = scores || any_quantized(job, GS_4H, false) || (job->smoother && job->smoother->pairs);
-    uint64_t peak = pass_bytes(job, float_tokens, calibrates ? job->samples.tokens : 0, true, whole_4h);
+    uint64_t peak = pass_bytes(job, float_tokens, job->calibrated.tokens, true, whole_4h);
     if (job->resolved.disable_level > 0) peak = max_u64(peak, pass_bytes(job, job->scored.tokens, 0, false, true));
     return peak + BASE_BYTES + gs_compute_scratch_bytes(gs_pool_threads(job->compute.pool)) +
            (uint64_t)job->samples.tokens * 4;
@@ -152,21 +151,22 @@ static void plan_work(gs_job *job)
 {
     double f32 = 0, s8 = 0;
     const bool transformed = job->transform[0].ready; /* by the ranking walk */
-    const bool kv = job->recipe->use_kvcache_quant && !job->kv_from_anti, scores = gs_job_wants_scores(job);
+    const bool kv = job->recipe->use_kvcache_quant && !job->kv_from_anti && !job->data_free,
+               scores = gs_job_wants_scores(job);
     const int64_t float_tokens = kv ? job->samples.tokens : scores ? job->scored.tokens : 0;
     for (int b = 0; b < job->config.layers; b++) {
         const int float_until = float_tokens ? gs_job_float_until(job, b) : GS_UNTIL_NOTHING;
         const int calibrate_until = gs_job_calibrate_until(job, b);
         double ignored = 0, block_s8 = 0;
         f32 += (double)float_tokens * block_operations(job, b, float_until, false, &ignored);
-        f32 += (double)job->samples.tokens * block_operations(job, b, calibrate_until, true, &block_s8);
-        s8 += (double)job->samples.tokens * block_s8;
+        f32 += (double)job->calibrated.tokens * block_operations(job, b, calibrate_until, true, &block_s8);
+        s8 += (double)job->calibrated.tokens * block_s8;
         if (float_until != GS_UNTIL_NOTHING) job->work_total += float_tokens;
         if (job->smoother && !transformed) {
             f32 += (double)job->anti.tokens * block_operations(job, b, GS_UNTIL_END, false, &ignored);
             job->work_total += job->anti.tokens;
         }
-        if (calibrate_until != GS_UNTIL_NOTHING) job->work_total += job->samples.tokens;
+        if (calibrate_until != GS_UNTIL_NOTHING) job->work_total += job->calibrated.tokens;
     }
     if (job->level_pending) job->work_total += job->scored.tokens * job->config.layers;
     gs_report *r = job->report;
@@ -198,13 +198,16 @@ gs_status gs_job_plan(gs_job *job, gs_error *err)
         .family = job->family,
         .tensors = &job->tensors,
         .choice = job->choice,
+        .rule = &job->rule,
+        .fa = job->fa,
+        .recipe = r,
         .type = job->resolved.type,
-        .kv = r->use_kvcache_quant && !wrapped,
+        .kv = r->use_kvcache_quant && !wrapped && !job->data_free,
         .keep_dtypes = job->resolved.npu_dtypes,
         .norm_bias = r->do_smooth || (job->smoother && job->smoother->norm_bias),
         .norm_bias_f32 = !r->do_smooth,
         .norm_module = r->mindie_format,
-        .h4_bias = r->do_smooth,
+        .h4_bias = r->do_smooth && !job->data_free,
         .wrapped_names = wrapped,
     };
     gs_manifest_release(&job->manifest);

@@ -1,5 +1,6 @@
 /* Everything that can be refused is refused here, before the first weight is read: recipe, output place, configuration,
  * tensors, texts. SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <string.h>
 
 #include "job/job.h"
@@ -31,6 +32,29 @@ static gs_status resolve(gs_job *job, gs_error *err)
     return status;
 }
 
+/* Sizes the rule cannot be used with are refused by name, before any work. */
+static gs_status check_rule(const gs_job *job, gs_error *err)
+{
+    for (int i = 0; i < job->n_linears; i++) {
+        if (!gs_job_is_quantized(job, i)) continue;
+        char name[640];
+        int64_t out = job->tensors.head->shape[0], in = job->tensors.head->shape[1];
+        const gs_role role = (gs_role)(i % GS_ROLES);
+        const bool head = i == job->n_linears - 1;
+        if (head) {
+            snprintf(name, sizeof name, "%s", job->family->head);
+        } else {
+            gs_linear_name(job->family, i / GS_ROLES, role, "", name, sizeof name);
+            gs_role_shape(&job->config, role, &out, &in);
+        }
+        const bool row_parallel = !head && (role == GS_DENSE || role == GS_4H);
+        const gs_weight_layout layout =
+            gs_weight_layout_from(&job->rule, job->recipe, job->recipe->mindie_format, row_parallel, in);
+        GS_TRY(gs_weight_check(&job->rule, &layout, name, out, in, err));
+    }
+    return GS_OK;
+}
+
 /* do_smooth writes norm biases that are not zero. MindIE reads them only in front of quantized static linears. */
 static void warn_dropped_bias(const gs_job *job)
 {
@@ -57,9 +81,17 @@ gs_status gs_job_prepare(gs_job *job, gs_error *err)
     job->transform = gs_alloc_array((size_t)job->config.layers, sizeof *job->transform);
     GS_TRY(gs_job_choose(job, err));
     warn_dropped_bias(job);
+    if (r->use_fa_quant)
+        gs_job_message(
+            job, GS_WARNING,
+            "use_fa_quant: no released engine runs quantized attention on this model family; MindIE would load "
+            "the scales and ignore them, vllm-ascend refuses the type");
     GS_TRY(gs_job_read_texts(job, err));
     GS_TRY(gs_checkpoint_open(&job->checkpoint, r->model_path, err));
     GS_TRY(gs_model_tensors_find(&job->tensors, job->family, &job->config, &job->checkpoint, err));
+    gs_weight_rule_from(r, &job->resolved, job->data_free, &job->rule);
+    gs_job_set_streams(job);
+    GS_TRY(check_rule(job, err));
     return gs_compute_open(&job->compute, r->threads, err);
 }
 
@@ -75,6 +107,9 @@ void gs_job_release(gs_job *job)
     gs_free(job->transform);
     gs_config_release(&job->config);
     gs_free(job->choice);
+    gs_free(job->max_input);
+    gs_free(job->fa);
+    gs_free(job->fa_score);
     gs_free(job->score);
     gs_free(job->calib_source);
     gs_report_free(job->report);

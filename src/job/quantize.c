@@ -1,12 +1,21 @@
 /* gs_quantize(): check, plan, walk, finish. SPDX-License-Identifier: Apache-2.0 */
 #include "job/walk.h"
 
-/* disable_level needs the scores of all layers before the layout can be fixed. */
+/* disable_level and fa_amp rank all layers before the layout can be fixed. */
 static gs_status rank_layers(gs_job *job, gs_error *err)
 {
-    if (!job->level_pending) return GS_OK;
-    GS_TRY(gs_walk_run(job, &gs_pass_rank, NULL, err));
-    gs_job_choose_level(job);
+    if (!job->level_pending && !job->fa_pending) return GS_OK;
+    if (job->level_pending && !job->resolved.lowbit_class) {
+        GS_TRY(gs_walk_run(job, &gs_pass_rank, NULL, err));
+        gs_job_choose_level(job);
+    }
+    if (job->level_pending || job->fa_pending) {
+        gs_job_set_streams(job);
+        GS_TRY(gs_walk_run(job, &gs_pass_rank_first, NULL, err));
+        if (job->level_pending) gs_job_choose_level(job);
+        if (job->fa_pending) gs_job_choose_attention(job);
+    }
+    gs_job_set_streams(job);
     return gs_job_plan(job, err);
 }
 

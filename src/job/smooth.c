@@ -15,7 +15,7 @@ typedef struct trial {
 static bool wants(void *ctx, gs_role role)
 {
     const trial *t = ctx;
-    return role == t->searched || t->w->fake[role].active;
+    return role == t->searched || gs_walk_is_fake(t->w, role, &t->w->chunk);
 }
 
 static gs_status input(void *ctx, gs_role role, const gs_chunk *chunk, const float *x, gs_error *err)
@@ -105,13 +105,14 @@ static gs_status search_block(gs_walk *w, const gs_chunk *chunk, float *h, float
 gs_status gs_step_smooth(gs_walk *w, gs_error *err)
 {
     gs_job *job = w->job;
-    if (!job->recipe->do_smooth || w->quant_stream.tokens == 0) return GS_OK;
+    if (!job->recipe->do_smooth || w->quant_stream.tokens == 0 || w->transform->smoothed[GS_NORM_INPUT]) return GS_OK;
     const int64_t rows = job->samples.start[1], hidden = job->config.hidden;
     const gs_chunk chunk = {.count = 1, .rows = rows, .start = job->samples.start};
     gs_buf work = {0};
     GS_TRY(gs_buf_alloc(&work, (size_t)(2 * rows * hidden) * sizeof(float), "first calibration sample", err));
     float *h = work.data, *x = h + rows * hidden;
     memcpy(h, gs_stream_rows(&w->quant_stream, 0), (size_t)(rows * hidden) * sizeof *h);
+    w->chunk = chunk;
     for (int role = 0; role < GS_ROLES; role++) gs_fake_release(&w->fake[role]);
     gs_status status = search_block(w, &chunk, h, x, err);
     for (int role = 0; role < GS_ROLES; role++) gs_fake_release(&w->fake[role]);

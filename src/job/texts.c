@@ -4,6 +4,35 @@
 #include "job/job.h"
 #include "recipe/compat.h"
 
+/* An empty list: fine where only weights are quantized. */
+static gs_status check_data_free(gs_job *job, gs_error *err)
+{
+    const gs_recipe *r = job->recipe;
+    const char *source = r->calib_file ? r->calib_file : "calibration";
+    if (job->resolved.type == GS_Q_FLOAT || gs_scheme_get(job->resolved.type)->static_input)
+        return gs_fail(err, GS_ERR_USAGE,
+                       "%s holds no samples: QuantType.%s does not support Data-Free, please check your "
+                       "QuantConfig. It needs calibration texts",
+                       source, gs_quant_type_name(job->resolved.type));
+    const char *needs = r->use_kvcache_quant ? "use_kvcache_quant" : r->do_smooth ? "do_smooth" : NULL;
+    if (r->use_fa_quant)
+        return gs_fail(err, GS_ERR_USAGE,
+                       "%s holds no samples, but use_fa_quant looks at activations; give it calibration texts or "
+                       "leave it out",
+                       source);
+    if (needs && !gs_compat(r, GS_COMPAT_C8_KEYS_ALONE))
+        return gs_fail(err, GS_ERR_USAGE,
+                       "%s holds no samples, but %s looks at activations; give it calibration texts or leave it "
+                       "out",
+                       source, needs);
+    job->data_free = true;
+    if (job->resolved.disable_level > 0)
+        gs_job_message(job, GS_INFO, "disable_level: L0, since nothing can be ranked without calibration texts");
+    job->resolved.disable_level = 0;
+    job->level_pending = false;
+    return GS_OK;
+}
+
 static gs_status read_calibration(gs_job *job, gs_texts *texts, gs_error *err)
 {
     const gs_recipe *r = job->recipe;
@@ -21,12 +50,7 @@ static gs_status read_calibration(gs_job *job, gs_texts *texts, gs_error *err)
                        "domain give better ranges",
                        (long long)texts->count);
     }
-    if (texts->count == 0)
-        return gs_fail(err, GS_ERR_USAGE,
-                       "%s holds no samples: QuantType.%s does not support Data-Free, please check your "
-                       "QuantConfig. Static activation ranges need calibration texts",
-                       r->calib_file ? r->calib_file : "calibration", gs_quant_type_name(job->resolved.type));
-    return GS_OK;
+    return texts->count == 0 ? check_data_free(job, err) : GS_OK;
 }
 
 /* --anti_file is checked whenever it is given: a typo should not wait for the day a method is added. */

@@ -27,6 +27,7 @@ static void walk_release(gs_walk *w)
         gs_outlier_stats_release(&w->outliers[role]);
     }
     gs_kv_range_release(&w->kv);
+    gs_fa_range_release(&w->fa);
     gs_stream_release(&w->anti_stream);
     gs_stream_release(&w->float_stream);
     gs_stream_release(&w->quant_stream);

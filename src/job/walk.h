@@ -3,6 +3,7 @@
 #ifndef GS_JOB_WALK_H
 #define GS_JOB_WALK_H
 
+#include "calib/attention.h"
 #include "calib/stream.h"
 #include "job/behind.h"
 #include "job/job.h"
@@ -34,6 +35,7 @@ typedef struct gs_walk {
     bool reference;                      /* --reference_compat: products in the reference's float32 arithmetic */
     gs_reference_linear exact[GS_ROLES]; /* then: the block's float weights */
     gs_kv_range kv;
+    gs_fa_range fa;
     gs_buf code_rows; /* int8 codes of one row tile of activations */
     gs_buf emit_rows; /* float32 rows of one weight chunk */
 
@@ -53,7 +55,9 @@ typedef struct gs_pass {
     const gs_step *last;                           /* after the blocks: final norm and head */
 } gs_pass;
 
-extern const gs_pass gs_pass_rank;     /* disable_level: float scores of every linear, first five samples */
+extern const gs_pass gs_pass_rank; /* disable_level: float scores of every linear, first five samples */
+extern const gs_pass
+    gs_pass_rank_first;                /* what the first sample ranks, fake-quantized: low-bit disable_level, fa_amp */
 extern const gs_pass gs_pass_quantize; /* the job */
 
 gs_status gs_walk_run(gs_job *job, const gs_pass *pass, gs_writer *writer, gs_error *err) GS_CHECKED;
@@ -68,14 +72,17 @@ gs_status gs_walk_load_exact(gs_walk *w,
 /* y = x·Wᵀ + bias with the float weight of the current block, smoothed if it is. */
 gs_status gs_walk_float_linear(gs_walk *w, gs_role role, int64_t rows, const float *x, float *y,
                                gs_error *err) GS_CHECKED;
-gs_status gs_step_smooth(gs_walk *w, gs_error *err); /* smooth.c: do_smooth */
+gs_status gs_step_smooth(gs_walk *w, gs_error *err);    /* smooth.c: do_smooth */
+gs_status gs_step_rank_head(gs_walk *w, gs_error *err); /* observe.c */
 gs_status gs_step_observe_head(gs_walk *w, gs_error *err);
-gs_status gs_step_weights(gs_walk *w, gs_error *err);   /* emit.c: quantize and write weights */
+gs_status gs_step_weights(gs_walk *w, gs_error *err); /* emit.c: quantize and write weights */
+bool gs_walk_is_fake(const gs_walk *w, gs_role role, const gs_chunk *chunk);
 gs_status gs_step_calibrate(gs_walk *w, gs_error *err); /* calibrate.c: fake-quantized stream */
 gs_status gs_step_derived(gs_walk *w, gs_error *err);   /* emit.c: scales, biases, KV */
 gs_status gs_step_head(gs_walk *w, gs_error *err);      /* head.c */
 gs_status gs_step_ends(gs_walk *w, gs_error *err);      /* head.c: embedding and final norm */
 gs_status gs_begin_rank(gs_walk *w, gs_error *err);
+gs_status gs_begin_rank_first(gs_walk *w, gs_error *err);
 gs_status gs_begin_quantize(gs_walk *w, gs_error *err);
 
 /* emit.c, for head.c too: one linear's parameters after its last sample. row_sum: [out], sums of the codes. */
@@ -96,6 +103,8 @@ gs_status gs_emit_norm(gs_walk *w, const gs_norm_out *to, const float *weight, c
                        gs_error *err) GS_CHECKED;
 /* n float32 values as the tensor's own float type. */
 gs_status gs_emit_floats(gs_walk *w, int64_t index, const float *src, int64_t n, gs_error *err) GS_CHECKED;
+/* Zeros, whatever the type; nothing for index < 0. */
+gs_status gs_emit_zeros(gs_walk *w, int64_t index, gs_error *err) GS_CHECKED;
 /* A checkpoint tensor copied, converted only if the output's type differs; NaN and Inf are refused. */
 gs_status gs_emit_copy(gs_walk *w, int64_t index, const gs_tensor *t, gs_error *err) GS_CHECKED;
 

@@ -50,6 +50,14 @@ char *gs_linear_name(const gs_family *f, int block, gs_role role, const char *ta
     return compose(f, block, f->linear[role], tail, buf, n);
 }
 
+char *gs_attention_name(const gs_family *f, int block, const char *tail, char *buf, size_t n)
+{
+    gs_linear_name(f, block, GS_QKV, "", buf, n);
+    char *const dot = strrchr(buf, '.');
+    if (dot) snprintf(dot, n - (size_t)(dot - buf), "%s", tail);
+    return buf;
+}
+
 char *gs_norm_name(const gs_family *f, int block, gs_norm norm, const char *tail, char *buf, size_t n)
 {
     return compose(f, block, f->norm[norm], tail, buf, n);

@@ -30,6 +30,8 @@ bool gs_role_has_bias(const gs_config *c, gs_role role);
 
 /* Tensor name into buf: "<block prefix>.<suffix><tail>", tail ".weight", ".bias" or "". Returns buf. */
 char *gs_linear_name(const gs_family *f, int block, gs_role role, const char *tail, char *buf, size_t n);
+/* The attention module, which holds QKV and DENSE: the part of QKV's name before its last dot. */
+char *gs_attention_name(const gs_family *f, int block, const char *tail, char *buf, size_t n);
 char *gs_norm_name(const gs_family *f, int block, gs_norm norm, const char *tail, char *buf, size_t n);
 
 /* Every tensor the family needs, found and checked in the checkpoint (names, shapes, float types); unknown tensors

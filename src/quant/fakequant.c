@@ -29,6 +29,18 @@ gs_status gs_fake_init(gs_fake_linear *f, int64_t out, int64_t in, gs_observer_k
     return GS_OK;
 }
 
+gs_status gs_fake_init_weight_only(gs_fake_linear *f, int64_t out, int64_t in, const float *bias, gs_error *err)
+{
+    *f = (gs_fake_linear){0};
+    GS_TRY(gs_packed_alloc(&f->codes, GS_PACK_F32, out, in, "dequantized weight of a linear", err));
+    f->active = f->weight_only = true;
+    f->out = out;
+    f->in = in;
+    f->bias = bias;
+    f->scale = gs_alloc_array((size_t)out, sizeof(float));
+    return GS_OK;
+}
+
 gs_status gs_fake_use_reference(gs_fake_linear *f, gs_error *err)
 {
     f->reference = gs_alloc(sizeof *f->reference);
@@ -54,13 +66,14 @@ static void dequantize_row(void *ctx, int64_t row, int worker)
     for (int64_t i = 0; i < job->in; i++) to[i] = (float)(from[i] - zero) * job->scale[row];
 }
 
-void gs_fake_set_rows(gs_fake_linear *f, gs_compute *c, int64_t row0, int64_t rows, const int8_t *codes, float *work)
+void gs_fake_set_rows(gs_fake_linear *f, gs_compute *c, int64_t row0, int64_t rows, const int8_t *codes,
+                      const float *forward)
 {
-    gs_pack_rows(c, &f->codes, row0, rows, codes);
-    if (!f->reference) return;
-    dequantize_job job = {f->in, codes, f->scale + row0, NULL, work};
-    gs_pool_run(c->pool, rows, dequantize_row, &job);
-    gs_reference_set_rows(f->reference, c, row0, rows, work);
+    if (f->reference) gs_reference_set_rows(f->reference, c, row0, rows, forward);
+    if (f->weight_only)
+        gs_pack_rows(c, &f->codes, row0, rows, forward);
+    else
+        gs_pack_rows(c, &f->codes, row0, rows, codes);
 }
 
 void gs_fake_release(gs_fake_linear *f)
@@ -78,6 +91,7 @@ void gs_fake_release(gs_fake_linear *f)
 
 gs_status gs_fake_observe(gs_fake_linear *f, gs_compute *c, const gs_chunk *chunk, const float *x, gs_error *err)
 {
+    if (f->weight_only) return GS_OK;
     if (chunk->count > f->sample_cap) {
         f->sample = gs_realloc_array(f->sample, (size_t)chunk->count, sizeof *f->sample);
         f->sample_cap = chunk->count;
@@ -120,6 +134,11 @@ static void quantize_rows(gs_fake_linear *f, gs_compute *c, const gs_chunk *chun
 gs_status gs_fake_forward(gs_fake_linear *f, gs_compute *c, const gs_chunk *chunk, int64_t row0, int64_t rows,
                           const float *x, int8_t *codes, float *y, gs_error *err)
 {
+    if (f->weight_only) {
+        if (f->reference) return gs_reference_apply(f->reference, c, rows, x, f->bias, y, err);
+        gs_gemm_f32(c, &f->codes, rows, x, f->in, f->bias, y, f->out);
+        return GS_OK;
+    }
     if (row0 < 0 || rows < 0 || row0 + rows > chunk->rows || chunk->count > f->sample_cap) {
         return gs_fail(err, GS_ERR_UNSUPPORTED, "rows %lld to %lld of a chunk of %lld were not observed",
                        (long long)row0, (long long)(row0 + rows), (long long)chunk->rows);

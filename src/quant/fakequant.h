@@ -13,7 +13,8 @@
 typedef struct gs_fake_linear {
     bool active; /* false: this linear stays float */
     int64_t out, in;
-    gs_packed codes;   /* S8 panels with row sums */
+    bool weight_only;  /* the input stays float: nothing is observed, the product is float32 */
+    gs_packed codes;   /* S8 panels with row sums; weight_only: F32 panels of the weight as calibration sees it */
     float *scale;      /* [out] */
     const float *bias; /* borrowed, [out] or NULL */
     gs_observer *observer;
@@ -30,10 +31,15 @@ typedef struct gs_fake_linear {
 
 gs_status gs_fake_init(gs_fake_linear *f, int64_t out, int64_t in, gs_observer_kind kind, bool truncate,
                        gs_dtype round_scale, const float *bias, gs_error *err) GS_CHECKED;
+/* A linear whose weight alone is quantized (no observer, no input codes). */
+gs_status gs_fake_init_weight_only(gs_fake_linear *f, int64_t out, int64_t in, const float *bias,
+                                   gs_error *err) GS_CHECKED;
 /* Multiply in the reference's float32 arithmetic from now on; gs_fake_set_rows then has to fill the weight. */
 gs_status gs_fake_use_reference(gs_fake_linear *f, gs_error *err) GS_CHECKED;
-/* Codes [rows, in] of rows row0 .., with f->scale already set for them. work: [rows, in] float32 scratch. */
-void gs_fake_set_rows(gs_fake_linear *f, gs_compute *c, int64_t row0, int64_t rows, const int8_t *codes, float *work);
+/* Codes [rows, in] of rows row0 .., with f->scale already set for them; forward: [rows, in] float32, the weight the calibration
+ * forward uses. */
+void gs_fake_set_rows(gs_fake_linear *f, gs_compute *c, int64_t row0, int64_t rows, const int8_t *codes,
+                      const float *forward);
 void gs_fake_release(gs_fake_linear *f);
 /* Observe the chunk's samples in order; keeps each sample's parameters for gs_fake_forward. x: [chunk rows, in]. */
 gs_status gs_fake_observe(gs_fake_linear *f, gs_compute *c, const gs_chunk *chunk, const float *x,

@@ -20,7 +20,7 @@ const gs_compat_row gs_compat_rows[GS_COMPAT_COUNT] = {
     [GS_COMPAT_SIGMA_THREE] =
         {"sigma_factor with data",
          "The low-bit quantizer uses 3.0 whenever there is calibration data, whatever sigma_factor says.",
-         "sigma_factor is honoured with and without data.", "sigma_factor", false},
+         "sigma_factor is honoured with and without data.", "sigma_factor", true},
     [GS_COMPAT_SIGMA_RANGE] = {"range of sigma_factor",
                                "3.0 to 4.0, checked even when use_sigma is False; its documentation says 1 to 3.",
                                "1.0 to 4.0, checked when use_sigma is True.", "sigma_factor", true},
@@ -34,7 +34,7 @@ const gs_compat_row gs_compat_rows[GS_COMPAT_COUNT] = {
                                   "An error.", "tokenizer_args", true},
     [GS_COMPAT_LOWBIT_LAYERS_DROPPED] = {"disable_level with is_lowbit",
                                          "The linears it chooses are missing from the files, weight included.",
-                                         "They are written in floating point, type FLOAT.", "is_lowbit", false},
+                                         "They are written in floating point, type FLOAT.", "is_lowbit", true},
     [GS_COMPAT_M4_M6_SPLIT] =
         {"m4 and m6 on the MLP",
          "Columns of dense_4h_to_h are scaled without scaling the matching rows of dense_h_to_4h: the model's "
@@ -53,7 +53,7 @@ const gs_compat_row gs_compat_rows[GS_COMPAT_COUNT] = {
     [GS_COMPAT_SCALE_BIAS_FULL] = {"scale_bias of W4A8_DYNAMIC", "The full [out, in] matrix in float32.",
                                    "Reduced as for models whose names the script knows: row sums "
                                    "for column-parallel linears, 16 partial sums for row-parallel ones.",
-                                   "w_bit", false},
+                                   "w_bit", true},
     [GS_COMPAT_TP_LAYOUT] =
         {"files under tp_size",
          "Per-card tensors only (`tp_list`), and a linear kept in floating point loses its merged weight.",
@@ -61,7 +61,7 @@ const gs_compat_row gs_compat_rows[GS_COMPAT_COUNT] = {
     [GS_COMPAT_MM_TENSOR_SHAPES] =
         {"shapes under mm_tensor",
          "weight_scale, weight_offset and deq_scale have one element; engines expect one per row.",
-         "The one value is written once per row.", "mm_tensor", false},
+         "The one value is written once per row.", "mm_tensor", true},
     [GS_COMPAT_REDUCE_KEY_ONLY] = {"use_reduce_quant",
                                    "Writes the key reduce_quant_type but no scales: engines that act on the key fail.",
                                    "The scales are written.", "use_reduce_quant", false},

@@ -52,20 +52,13 @@ gs_status gs_recipe_check_built(const gs_recipe *r, const gs_resolved *s, gs_err
 {
     gs_str list;
     gs_str_init(&list);
-    missing(&list, s->type != GS_Q_W8A8, "type %s", gs_quant_type_name(s->type));
-    missing(&list, s->co_sparse, "co_sparse");
-    missing(&list, r->is_lowbit, "is_lowbit");
-    missing(&list, r->use_fa_quant, "use_fa_quant");
+    missing(&list, s->type == GS_Q_W4A4_FLATQUANT_DYNAMIC, "type %s", gs_quant_type_name(s->type));
     missing(&list, r->tp_size != 1, "tp_size %d", r->tp_size);
     missing(&list, r->use_reduce_quant, "use_reduce_quant");
-    missing(&list, r->mm_tensor, "mm_tensor True");
     gs_status status = GS_OK;
     if (list.len > 0)
         status = gs_fail(err, GS_ERR_UNSUPPORTED,
-                         "not implemented yet: %s. This version quantizes to W8A8 with static activations (w_bit 8, "
-                         "a_bit 8), with or "
-                         "without use_kvcache_quant",
-                         list.data);
+                         "not implemented yet: %s. Leave it out, or wait for a version that has it", list.data);
     gs_str_release(&list);
     return status;
 }

@@ -148,7 +148,32 @@ gs_status gs_do_smooth_search(gs_compute *c, const gs_packed *weight, int64_t ro
     return status;
 }
 
+/* Rows of W·shift in double: closer to the exact value than any order of float32 sums. */
+typedef struct bias_job {
+    const float *w, *shift;
+    float *add;
+    int64_t in;
+} bias_job;
+
+static void bias_row(void *ctx, int64_t row, int worker)
+{
+    const bias_job *j = ctx;
+    double sum = 0;
+    (void)worker;
+    for (int64_t i = 0; i < j->in; i++) sum += (double)j->w[row * j->in + i] * (double)j->shift[i];
+    j->add[row] = (float)sum;
+}
+
+#define BIAS_ROWS 64
+
 void gs_do_smooth_bias(gs_compute *c, const gs_packed *weight, const float *shift, float *add)
 {
-    gs_gemm_f32(c, weight, 1, shift, weight->k, NULL, add, weight->n);
+    float *rows = gs_alloc_array((size_t)(BIAS_ROWS * weight->k), sizeof *rows);
+    for (int64_t row = 0; row < weight->n; row += BIAS_ROWS) {
+        const int64_t n = weight->n - row < BIAS_ROWS ? weight->n - row : BIAS_ROWS;
+        gs_unpack_rows(c, weight, row, n, rows);
+        bias_job job = {rows, shift, add + row, weight->k};
+        gs_pool_run(c->pool, n, bias_row, &job);
+    }
+    gs_free(rows);
 }

@@ -20,6 +20,7 @@ static void begin(gs_job *job)
     gs_recipe_defaults(&recipe);
     *job = (gs_job){.recipe = &recipe};
     job->resolved.type = GS_Q_W8A8;
+    job->calibrated.count = 1;
     job->config = (gs_config){.layers = LAYERS};
     snprintf(job->config.model_type, sizeof job->config.model_type, "chatglm");
     gs_error err = {0};

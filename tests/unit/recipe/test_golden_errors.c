@@ -78,21 +78,8 @@ static void test_own_messages_by_default(void **state)
 
 /* The reference dies in the middle of its work, or in code this version does not have. */
 static const golden not_built[] = {
-    {"err-fa", "--use_fa_quant True", "use_fa_quant"},
-    {"err-cosparse-dynamic", "--co_sparse True --is_dynamic True", "co_sparse"},
-    {"err-cosparse-mindie", "--co_sparse True --mindie_format", "W8A8S"},
-    {"err-w16a16-mindie", "--w_bit 16 --a_bit 16 --mindie_format", "FLOAT"},
     {"err-w4a4-dynamic", "--w_bit 4 --a_bit 4 --is_dynamic True", "W4A4_FLATQUANT_DYNAMIC"},
-    {"err-w4a8-dynamic-g32-mindie",
-     "--w_bit 4 --a_bit 8 --is_lowbit True --is_dynamic True --open_outlier False --group_size 32 --mindie_format",
-     "W4A8_DYNAMIC"},
-    {"err-w8a8s-pergroup", "--w_bit 4 --a_bit 8 --is_lowbit True --open_outlier False --group_size 64", "W8A8S"},
-    {"err-group256", "--w_bit 4 --a_bit 16 --is_lowbit True --open_outlier False --group_size 256", "W4A16"},
-    {"err-nodata-anti", "--w_bit 8 --a_bit 16 --anti_method m1", "W8A16"},
-    {"w8a8-dynamic", "--is_dynamic True", "W8A8_DYNAMIC"},
-    {"w8a8-lowbit", "--is_lowbit True", "is_lowbit"},
     {"tp2-w8a8", "--tp_size 2 --use_reduce_quant True", "tp_size 2, use_reduce_quant"},
-    {"mm-w8a8", "--mm_tensor True", "mm_tensor True"},
 };
 
 static void test_not_built(void **state)
