@@ -7,7 +7,7 @@
 #include "recipe/compat.h"
 
 #define TASK_VALUES 65536 /* values per task: rows of any width make tasks of about this size */
-#define BIAS_PARTS  16    /* scale_bias of row-parallel linears: parts of the input, whatever number of cards loads it */
+#define BIAS_PARTS  16 /* scale_bias of row-parallel linears: parts of the input, whatever number of cards loads it */
 
 static gs_weight_kind kind_of(const gs_resolved *s)
 {
@@ -24,8 +24,7 @@ static gs_weight_kind kind_of(const gs_resolved *s)
 void gs_weight_rule_from(const gs_recipe *recipe, const gs_resolved *resolved, bool data_free, gs_weight_rule *rule)
 {
     const gs_weight_kind kind = kind_of(resolved);
-    const bool sparse =
-        kind == GS_WEIGHT_SPARSE_GLOBAL || kind == GS_WEIGHT_SPARSE_ROW || kind == GS_WEIGHT_MERGED;
+    const bool sparse = kind == GS_WEIGHT_SPARSE_GLOBAL || kind == GS_WEIGHT_SPARSE_ROW || kind == GS_WEIGHT_MERGED;
     *rule = (gs_weight_rule){
         .kind = kind,
         .bits = sparse ? 8 : resolved->w_bit,
@@ -84,17 +83,19 @@ gs_status gs_weight_check(const gs_weight_rule *rule, const gs_weight_layout *la
         char fits[32];
         fitting_groups(in, fits);
         return gs_fail(err, GS_ERR_UNSUPPORTED,
-                       "%s: its %lld inputs cannot be divided into groups of %d. Group sizes that fit: %s; or name it "
+                       "%s: its %lld inputs cannot be divided into groups of group_size %d. Group sizes that fit: %s; or name it "
                        "in --disable_names",
                        name, (long long)in, rule->group_size, fits);
     }
-    const bool odd = (layout->nibbles == GS_NIBBLES_IN && in % 2 != 0) || (layout->nibbles == GS_NIBBLES_OUT && out % 2 != 0);
+    const bool odd =
+        (layout->nibbles == GS_NIBBLES_IN && in % 2 != 0) || (layout->nibbles == GS_NIBBLES_OUT && out % 2 != 0);
     if (odd)
-        return gs_fail(err, GS_ERR_UNSUPPORTED,
-                       "%s: int4 codes are packed in pairs along its %s, of which there are %lld: n dimension should be "
-                       "even. Use --mindie_format, which does not pack, or name it in --disable_names",
-                       name, layout->nibbles == GS_NIBBLES_IN ? "inputs" : "outputs",
-                       (long long)(layout->nibbles == GS_NIBBLES_IN ? in : out));
+        return gs_fail(
+            err, GS_ERR_UNSUPPORTED,
+            "%s: int4 codes are packed in pairs along its %s, of which there are %lld: n dimension should be "
+            "even. Use --mindie_format, which does not pack, or name it in --disable_names",
+            name, layout->nibbles == GS_NIBBLES_IN ? "inputs" : "outputs",
+            (long long)(layout->nibbles == GS_NIBBLES_IN ? in : out));
     if (layout->scale_bias_columns > 0 && in % layout->scale_bias_columns != 0)
         return gs_fail(err, GS_ERR_UNSUPPORTED,
                        "%s: scale_bias is summed over %lld equal parts of the input, which its %lld inputs cannot be "
@@ -121,15 +122,24 @@ static void apply_row(const apply_job *job, int64_t r)
     if (to->forward) row.forward = to->forward + r * job->in;
     switch (job->rule->kind) {
     case GS_WEIGHT_NORMAL:
-    case GS_WEIGHT_LOWBIT: gs_row_channel(job->rule, job->stats, &row); break;
-    case GS_WEIGHT_GROUP: gs_row_group(job->rule, &row); break;
+    case GS_WEIGHT_LOWBIT:
+        gs_row_channel(job->rule, job->stats, &row);
+        break;
+    case GS_WEIGHT_GROUP:
+        gs_row_group(job->rule, &row);
+        break;
     case GS_WEIGHT_SPLIT:
     case GS_WEIGHT_SPARSE_ROW:
-    case GS_WEIGHT_SPARSE_GLOBAL: gs_row_outliers(job->rule, job->stats, &row); break;
+    case GS_WEIGHT_SPARSE_GLOBAL:
+        gs_row_outliers(job->rule, job->stats, &row);
+        break;
     case GS_WEIGHT_TWO_STAGE:
-    case GS_WEIGHT_MERGED: gs_row_stages(job->rule, &row); break;
+    case GS_WEIGHT_MERGED:
+        gs_row_stages(job->rule, &row);
+        break;
     case GS_WEIGHT_NONE:
-    case GS_WEIGHT_KINDS: return;
+    case GS_WEIGHT_KINDS:
+        return;
     }
     if (to->scale_bias && job->rule->kind == GS_WEIGHT_TWO_STAGE)
         gs_row_scale_bias(job->rule, &row, to->scale_bias_columns, to->scale_bias + r * to->scale_bias_columns);
