@@ -8,8 +8,9 @@
  * row may not see have weight 0 and change nothing. The order is that of PyTorch 2.4's fused kernel on one thread.
  *
  * That kernel lets the length of the whole sequence into the last bits of every row. gs_attention_whole follows it there: how
- * the keys of a block are cut into chains, and the scalar exponential of the keys left over from vectors of 8. Not followed: the
- * other order of products that the matrix library takes where a block of queries has fewer than four. SPDX-License-Identifier: Apache-2.0 */
+ * the keys of a block are cut into chains, the scalar exponential of the keys left over from vectors of 8, and the other order of
+ * products that the matrix library takes for a last block of two or three queries. Not followed: a last block of one query, and
+ * fewer than 16 keys. SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@ typedef struct attention_job {
     int64_t group_heads, task_heads, task_queries; /* heads of a group; of a task; queries of a task */
     int64_t head_tasks, query_tasks;               /* tasks per group: head runs, query runs */
     int64_t whole;                                 /* length of the sequence, if the result may depend on it; else 0 */
+    int64_t apart;                                 /* queries from here on take the other order */
     float scale;
     const float *q, *k, *v;
     float *out;
@@ -108,6 +110,45 @@ static void pack_values(const attention_job *j, int64_t keys, int64_t keys_padde
     }
 }
 
+static float dot_in_lanes(const float *a, const float *b, int64_t n, int lanes)
+{
+    float sum[8] = {0};
+    for (int64_t i = 0; i < n; i += lanes)
+        for (int l = 0; l < lanes; l++) sum[l] += a[i + l] * b[i + l];
+    for (int l = 4; l < lanes; l++) sum[l - 4] += sum[l];
+    return (sum[0] + sum[2]) + (sum[1] + sum[3]);
+}
+
+static int64_t first_apart(const attention_job *j, const attention_task *t)
+{
+    const int64_t rows = (j->apart - t->query) * t->heads;
+    return rows < 0 ? 0 : min_i64(rows, t->rows);
+}
+
+/* Scores of the rows apart: 4 sums side by side; 8 for the keys left over from groups of four. */
+static void score_apart(const attention_job *j, const attention_task *t, const work_area *w, int64_t key0, int64_t keys)
+{
+    const int64_t fours = min_i64(KEYS, j->whole - key0) / 4 * 4;
+    const float *const k = j->k + key0 * j->kv_stride + t->group * j->d;
+    for (int64_t r = first_apart(j, t); r < t->rows; r++) {
+        const float *const q = j->q + (t->query + r / t->heads) * j->q_stride + (t->head + r % t->heads) * j->d;
+        for (int64_t key = 0; key < keys; key++)
+            w->scores[r * KEYS + key] = dot_in_lanes(q, k + key * j->kv_stride, j->d, key < fours ? 4 : 8);
+    }
+}
+
+/* Their weighted sums: products rounded, one key after the other. The weights become 0 for what comes after. */
+static void sum_apart(const attention_job *j, const attention_task *t, const work_area *w, int64_t key0, int64_t keys)
+{
+    const float *const v = j->v + key0 * j->kv_stride + t->group * j->d;
+    for (int64_t r = first_apart(j, t); r < t->rows; r++) {
+        float *const weight = w->scores + r * KEYS, *const sum = w->sums + r * j->d;
+        for (int64_t key = 0; key < keys; key++)
+            for (int64_t i = 0; i < j->d; i++) sum[i] += weight[key] * v[key * j->kv_stride + i];
+        memset(weight, 0, (size_t)keys * sizeof *weight);
+    }
+}
+
 /* Scores -> weights; what was summed before shrinks where the maximum grew. */
 static void soften(const attention_job *j, const attention_task *t, const work_area *w, int64_t key0, int64_t keys)
 {
@@ -168,7 +209,9 @@ static void visit_block(const attention_job *j, const attention_task *t, const w
 {
     const int64_t at = key0 * j->kv_stride + t->group * j->d, chain = chain_length(j, key0);
     score_block(j, t, w, j->k + at, keys);
+    score_apart(j, t, w, key0, keys);
     soften(j, t, w, key0, ceil_div(keys, GS_PANEL_COLS) * GS_PANEL_COLS);
+    sum_apart(j, t, w, key0, keys);
     for (int64_t key = 0; key < keys; key += chain)
         add_chain(j, t, w, key, min_i64(chain, keys - key), j->v + at + key * j->kv_stride);
 }
@@ -212,6 +255,7 @@ void gs_attention(gs_compute *c, int64_t q_rows, int64_t pos0, const float *q, i
                   int64_t out_stride)
 {
     attention_job job = {.q_rows = q_rows,
+                         .apart = q_rows,
                          .pos0 = pos0,
                          .q_stride = q_stride,
                          .kv_stride = kv_stride,
@@ -227,7 +271,10 @@ void gs_attention(gs_compute *c, int64_t q_rows, int64_t pos0, const float *q, i
 void gs_attention_whole(gs_compute *c, int64_t rows, const float *q, int64_t q_stride, const float *k, const float *v,
                         int64_t kv_stride, int64_t heads, int64_t groups, int64_t d, float *out, int64_t out_stride)
 {
+    const int64_t block = rows < 192 ? 32 : rows < 768 ? 64 : 256, last = rows % block;
+    const int64_t apart = d % 8 == 0 && (last == 2 || last == 3) ? rows - last : rows;
     attention_job job = {.q_rows = rows,
+                         .apart = apart,
                          .whole = rows,
                          .q_stride = q_stride,
                          .kv_stride = kv_stride,

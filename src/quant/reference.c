@@ -6,7 +6,14 @@
 
 #include "kernels/elem.h"
 
-static int part_count(int64_t in) { return (int)((in + GS_REFERENCE_KC - 1) / GS_REFERENCE_KC); }
+/* Observed at every depth from 193 to 13696. */
+static int64_t block_width(int64_t in)
+{
+    if (in <= GS_REFERENCE_KC) return in;
+    return in < 2 * GS_REFERENCE_KC ? in / 2 : GS_REFERENCE_KC;
+}
+
+static int part_count(int64_t in) { return (int)((in + block_width(in) - 1) / block_width(in)); }
 
 static int64_t part_width(const gs_reference_linear *r, int part)
 {
@@ -17,14 +24,14 @@ static int64_t part_width(const gs_reference_linear *r, int part)
 size_t gs_reference_bytes(int64_t out, int64_t in)
 {
     const int n = part_count(in);
-    const int64_t block = (in + n - 1) / n;
+    const int64_t block = block_width(in);
     return (size_t)n * gs_packed_bytes(GS_PACK_F32, out, block) + (size_t)(GS_REFERENCE_ROWS * block) * sizeof(float);
 }
 
 gs_status gs_reference_init(gs_reference_linear *r, int64_t out, int64_t in, gs_error *err)
 {
     *r = (gs_reference_linear){.out = out, .in = in, .n_parts = part_count(in)};
-    r->block = (in + r->n_parts - 1) / r->n_parts;
+    r->block = block_width(in);
     r->part = gs_alloc_array((size_t)r->n_parts, sizeof *r->part);
     gs_status status =
         gs_buf_alloc(&r->gather, (size_t)(GS_REFERENCE_ROWS * r->block) * sizeof(float), "rows being packed", err);

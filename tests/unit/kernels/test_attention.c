@@ -166,12 +166,39 @@ static void large_scores_do_not_overflow(void **state)
     }
 }
 
+/* Lengths with keys left over from vectors, halved chains, more than one block, two or three queries in the last block. */
+static void whole_sequences(void **state)
+{
+    (void)state;
+    static const int64_t lengths[] = {1, 2, 34, 67, 200, 264, 515, 770};
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
+        problem p = problem_new((setting){lengths[l], 8, 2, 32});
+        const size_t bytes = (size_t)(lengths[l] * p.width) * sizeof(float);
+        float *const want = malloc(bytes), *const out = malloc(bytes);
+        for (int rung = 0; rung < all.rungs; rung++)
+            for (int t = 0; t < THREAD_COUNTS; t++) {
+                float *const to = rung + t ? out : want;
+                gs_attention_whole(&all.c[rung][t], lengths[l], p.q, p.stride, p.k, p.v, p.stride, 8, 2, 32, to,
+                                   p.width);
+                assert_memory_equal(to, want, bytes);
+            }
+        check_against_plain(&p, want);
+        run(&all.c[0][0], &p, 0, lengths[l], out, p.width);
+        const bool differs = memcmp(out, want, bytes) != 0;
+        assert_true(lengths[l] == 1 || lengths[l] == 2 || differs);
+        free(out);
+        free(want);
+        free(p.qkv);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(short_sequences),
         cmocka_unit_test(long_sequences),
         cmocka_unit_test(unusual_heads),
+        cmocka_unit_test(whole_sequences),
         cmocka_unit_test(large_scores_do_not_overflow),
     };
     return cmocka_run_group_tests(tests, contexts_open, contexts_close);
