@@ -23,12 +23,18 @@ static void pack_line(const nibbles_job *job, int64_t r)
 {
     const int8_t *codes = job->from + r * 2 * job->width;
     int8_t *to = job->to + r * job->width;
+    int64_t i = 0;
     if (job->how == GS_NIBBLES_IN) {
-        for (int64_t i = 0; i < job->width; i++) to[i] = joined(codes[2 * i], codes[2 * i + 1]);
+        for (; i + BLOCK <= job->width; i += BLOCK) {
+            int8_t pair[2 * BLOCK], block[BLOCK];
+            memcpy(pair, codes + 2 * i, sizeof pair);
+            for (int j = 0; j < BLOCK; j++) block[j] = joined(pair[2 * j], pair[2 * j + 1]);
+            memcpy(to + i, block, sizeof block);
+        }
+        for (; i < job->width; i++) to[i] = joined(codes[2 * i], codes[2 * i + 1]);
         return;
     }
     const int8_t *below = codes + job->width;
-    int64_t i = 0;
     for (; i + BLOCK <= job->width; i += BLOCK) {
         int8_t block[BLOCK];
         for (int j = 0; j < BLOCK; j++) block[j] = joined(codes[i + j], below[i + j]);

@@ -22,10 +22,10 @@
 #include "recipe/legal.h"
 
 typedef enum gs_weight_kind {
-    GS_WEIGHT_NONE,          /* FLOAT, and W4A4, which is not made here */
-    GS_WEIGHT_NORMAL,        /* one scale per row; the range includes 0; 4 or 8 bits */
-    GS_WEIGHT_LOWBIT,        /* the low-bit class with 8 bits: as NORMAL, but the range is the row's own */
-    GS_WEIGHT_SPLIT,         /* the low-bit class with 4 bits and 16 bit activations: the scale leaves outliers out of account; they
+    GS_WEIGHT_NONE,   /* FLOAT, and W4A4, which is not made here */
+    GS_WEIGHT_NORMAL, /* one scale per row; the range includes 0; 4 or 8 bits */
+    GS_WEIGHT_LOWBIT, /* the low-bit class with 8 bits: as NORMAL, but the range is the row's own */
+    GS_WEIGHT_SPLIT, /* the low-bit class with 4 bits and 16 bit activations: the scale leaves outliers out of account; they
                               * are clipped to 4 bits in the codes, as the reference does */
     GS_WEIGHT_GROUP,         /* one scale per group of a row; 4 or 8 bits */
     GS_WEIGHT_SPARSE_GLOBAL, /* 4 bits and int8 outliers: those above the matrix's k-th largest magnitude */
@@ -37,11 +37,11 @@ typedef enum gs_weight_kind {
 
 typedef struct gs_weight_rule {
     gs_weight_kind kind;
-    int bits;          /* of a code as written: 4 codes lie in [-8, 7] and may be packed; sparse and MERGED codes have 8 */
-    bool sym;          /* offsets are all 0 */
-    int group_size;    /* 0 = one scale per row */
-    double fraction;   /* share of outliers, of the row or (SPARSE_GLOBAL) of the matrix */
-    bool use_sigma;    /* outliers of a row are those with |w| / σ(|w|) > sigma instead */
+    int bits;       /* of a code as written: 4 codes lie in [-8, 7] and may be packed; sparse and MERGED codes have 8 */
+    bool sym;       /* offsets are all 0 */
+    int group_size; /* 0 = one scale per row */
+    double fraction; /* share of outliers, of the row or (SPARSE_GLOBAL) of the matrix */
+    bool use_sigma;  /* outliers of a row are those with |w| / σ(|w|) > sigma instead */
     double sigma;
     bool mm_tensor;    /* one scale for the whole matrix; apply writes it once per row */
     bool forward_is_w; /* TWO_STAGE under reference_compat: the reference calibrates with the unquantized weight */
@@ -56,9 +56,9 @@ typedef struct gs_weight_layout {
     int64_t scale_columns;      /* columns of scale and offset: 1 or in / group_size */
     int64_t second_columns;     /* columns of scale_second: in / group_size, or 0: there is none */
     int64_t scale_bias_columns; /* of scale_bias: 1, 16, in (reference_compat), or 0: it is not written */
-    bool one_scale;             /* reference_compat with mm_tensor: weight_scale, weight_offset and deq_scale have shape [1], the
+    bool one_scale;  /* reference_compat with mm_tensor: weight_scale, weight_offset and deq_scale have shape [1], the
                                  * value of any row */
-    bool scales_f32;            /* weight scales are F32 whatever the floats of the output are */
+    bool scales_f32; /* weight scales are F32 whatever the floats of the output are */
 } gs_weight_layout;
 
 /* one_per_byte: 4 bit codes are not packed and there is no scale_bias (mindie_format). row_parallel: engines cut this linear along
@@ -86,14 +86,16 @@ gs_status gs_weight_measure(gs_compute *c, const gs_weight_rule *rule, int64_t o
 
 /* Where the results of `rows` rows go; NULL members are not computed, except codes and scale, which must be there. */
 typedef struct gs_weight_codes {
-    int8_t *codes;       /* [rows, in], one per byte */
-    float *scale;        /* [rows, scale_columns] */
-    float *offset;       /* [rows, scale_columns]: whole numbers, 0 if sym. Outside int8 for some asymmetric groups */
-    float *scale_second; /* [rows, second_columns], whole numbers; TWO_STAGE needs it. MERGED: the step of each group, not written */
-    float *scale_bias;   /* [rows, scale_bias_columns]; TWO_STAGE */
+    int8_t *codes; /* [rows, in], one per byte */
+    float *scale;  /* [rows, scale_columns] */
+    float *offset; /* [rows, scale_columns]: whole numbers, 0 if sym. Outside int8 for some asymmetric groups */
+    float *
+        scale_second; /* [rows, second_columns], whole numbers; TWO_STAGE needs it. MERGED: the step of each group, not written */
+    float *scale_bias; /* [rows, scale_bias_columns]; TWO_STAGE */
     int64_t scale_bias_columns;
     int32_t *row_sum; /* [rows]: sum of the codes */
-    float *forward;   /* [rows, in]: the weight of the reference's calibration forward. May be w itself. Differs from the dequantized
+    float *
+        forward; /* [rows, in]: the weight of the reference's calibration forward. May be w itself. Differs from the dequantized
                        * codes where saved codes are clipped (SPLIT) and by an ulp at sparse outliers */
 } gs_weight_codes;
 

@@ -21,7 +21,7 @@ typedef struct gs_row {
 void gs_row_channel(const gs_weight_rule *rule, const gs_weight_stats *stats, const gs_row *row); /* NORMAL, LOWBIT */
 void gs_row_group(const gs_weight_rule *rule, const gs_row *row);
 void gs_row_outliers(const gs_weight_rule *rule, const gs_weight_stats *stats, const gs_row *row); /* SPLIT, SPARSE_* */
-void gs_row_stages(const gs_weight_rule *rule, const gs_row *row);                                 /* TWO_STAGE, MERGED */
+void gs_row_stages(const gs_weight_rule *rule, const gs_row *row); /* TWO_STAGE, MERGED */
 /* Sums of 8·second·scale·code over `columns` equal parts of the row; columns == in: each product, without the 8. */
 void gs_row_scale_bias(const gs_weight_rule *rule, const gs_row *row, int64_t columns, float *to);
 

@@ -120,8 +120,7 @@ static split split_row(const gs_weight_rule *rule, const gs_weight_stats *stats,
 {
     split s = {0};
     float lo, hi, peak;
-    s.threshold =
-        rule->kind == GS_WEIGHT_SPARSE_GLOBAL ? stats->threshold : gs_row_threshold(rule, row->w, row->in);
+    s.threshold = rule->kind == GS_WEIGHT_SPARSE_GLOBAL ? stats->threshold : gs_row_threshold(rule, row->w, row->in);
     if (rule->mm_tensor) {
         lo = stats->lo;
         hi = stats->hi;

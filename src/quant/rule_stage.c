@@ -53,14 +53,26 @@ void gs_row_stages(const gs_weight_rule *rule, const gs_row *row)
     }
 }
 
+static int64_t sum_of(const int8_t *codes, int64_t n)
+{
+    int32_t sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += codes[i];
+    return sum;
+}
+
 /* Codes and factors are small whole numbers and the scale has 8 bits: every product is exact, and a part's sum is rounded once. */
 void gs_row_scale_bias(const gs_weight_rule *rule, const gs_row *row, int64_t columns, float *to)
 {
     const int64_t g = rule->group_size, part = row->in / columns;
     const float scale = gs_bf16_to_f32(gs_f32_to_bf16(row->scale[0]));
     for (int64_t c = 0; c < columns; c++) {
+        const int64_t end = (c + 1) * part;
         int64_t sum = 0;
-        for (int64_t i = c * part; i < (c + 1) * part; i++) sum += row->codes[i] * (int64_t)row->second[i / g];
+        for (int64_t i = c * part; i < end;) { /* up to the end of a group or of the part */
+            const int64_t k = i / g, stop = (k + 1) * g < end ? (k + 1) * g : end;
+            sum += sum_of(row->codes + i, stop - i) * (int64_t)row->second[k];
+            i = stop;
+        }
         to[c] = columns == row->in ? (float)sum * scale : (float)(8.0 * (double)sum * (double)scale);
     }
 }

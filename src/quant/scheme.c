@@ -56,18 +56,26 @@ const gs_scheme *gs_scheme_get(gs_quant_type type)
     return &schemes[0];
 }
 
-gs_dtype gs_piece_dtype(const gs_scheme *s, gs_piece piece, const gs_weight_layout *layout, gs_dtype floats, bool deq_i64)
+gs_dtype gs_piece_dtype(const gs_scheme *s, gs_piece piece, const gs_weight_layout *layout, gs_dtype floats,
+                        bool deq_i64)
 {
     switch (piece) {
-    case GS_PIECE_WEIGHT: return s->type == GS_Q_FLOAT ? floats : GS_I8;
-    case GS_PIECE_QUANT_BIAS: return GS_I32;
-    case GS_PIECE_DEQ_SCALE: return deq_i64 ? GS_I64 : GS_F32;
-    case GS_PIECE_OFFSET_SECOND: return GS_I64;
+    case GS_PIECE_WEIGHT:
+        return s->type == GS_Q_FLOAT ? floats : GS_I8;
+    case GS_PIECE_QUANT_BIAS:
+        return GS_I32;
+    case GS_PIECE_DEQ_SCALE:
+        return deq_i64 ? GS_I64 : GS_F32;
+    case GS_PIECE_OFFSET_SECOND:
+        return GS_I64;
     case GS_PIECE_WEIGHT_SCALE:
-    case GS_PIECE_WEIGHT_OFFSET: return layout && layout->scales_f32 ? GS_F32 : floats;
+    case GS_PIECE_WEIGHT_OFFSET:
+        return layout && layout->scales_f32 ? GS_F32 : floats;
     case GS_PIECE_SCALE_SECOND:
-    case GS_PIECE_SCALE_BIAS: return GS_F32;
-    default: return floats;
+    case GS_PIECE_SCALE_BIAS:
+        return GS_F32;
+    default:
+        return floats;
     }
 }
 
@@ -91,12 +99,18 @@ int gs_piece_shape(const gs_piece_spec *p, const gs_weight_layout *layout, int64
     switch (p->shape) {
     case GS_SHAPE_CODES:
         return matrix(l->nibbles == GS_NIBBLES_OUT ? out / 2 : out, l->nibbles == GS_NIBBLES_IN ? in / 2 : in, shape);
-    case GS_SHAPE_SCALE: return l->one_scale ? vector(1, shape) : matrix(out, l->scale_columns, shape);
-    case GS_SHAPE_SECOND: return matrix(out, l->second_columns, shape);
-    case GS_SHAPE_SUMS: return matrix(out, l->scale_bias_columns, shape);
-    case GS_SHAPE_DEQ: return vector(l->one_scale ? 1 : out, shape);
-    case GS_SHAPE_OUT: return vector(out, shape);
-    case GS_SHAPE_1: break;
+    case GS_SHAPE_SCALE:
+        return l->one_scale ? vector(1, shape) : matrix(out, l->scale_columns, shape);
+    case GS_SHAPE_SECOND:
+        return matrix(out, l->second_columns, shape);
+    case GS_SHAPE_SUMS:
+        return matrix(out, l->scale_bias_columns, shape);
+    case GS_SHAPE_DEQ:
+        return vector(l->one_scale ? 1 : out, shape);
+    case GS_SHAPE_OUT:
+        return vector(out, shape);
+    case GS_SHAPE_1:
+        break;
     }
     return vector(1, shape);
 }

@@ -54,7 +54,8 @@ typedef struct gs_scheme {
 const gs_scheme *gs_scheme_get(gs_quant_type type); /* never NULL */
 /* dtype a piece is written with. layout: NULL = plain, int8 codes with one scale per row. floats: the dtype of float tensors in
  * this output (BF16, F16 or F32); deq_i64: the int64 encoding of deq_scale. weight_offset_second is int64 in every output. */
-gs_dtype gs_piece_dtype(const gs_scheme *s, gs_piece piece, const gs_weight_layout *layout, gs_dtype floats, bool deq_i64);
+gs_dtype gs_piece_dtype(const gs_scheme *s, gs_piece piece, const gs_weight_layout *layout, gs_dtype floats,
+                        bool deq_i64);
 /* Rank and shape of a piece of an [out, in] linear; 0 if it is not written in this layout. layout: NULL = plain. */
 int gs_piece_shape(const gs_piece_spec *p, const gs_weight_layout *layout, int64_t out, int64_t in, int64_t shape[2]);
 

@@ -39,8 +39,8 @@ static bool setting_read(const char *line, setting *s)
     if (strncmp(line, "rule ", 5) != 0) return false;
     *s = (setting){0};
     if (sscanf(line, "rule %63s %31s %d %d %d %d %d %lf %lf %d %d %d %d", s->name, type, &s->resolved.w_bit,
-               &s->resolved.a_bit, &co, &lowbit, &group, &s->recipe.fraction, &s->recipe.sigma_factor, &sym, &mm, &mindie,
-               &nodata) != 13)
+               &s->resolved.a_bit, &co, &lowbit, &group, &s->recipe.fraction, &s->recipe.sigma_factor, &sym, &mm,
+               &mindie, &nodata) != 13)
         return false;
     s->resolved.type = type_named(type);
     s->resolved.co_sparse = co;
@@ -110,14 +110,15 @@ static made make(gs_compute *c, const setting *s, const gs_weight_layout *layout
     assert_int_equal(gs_weight_measure(c, &s->rule, l->out, l->in, CHUNK, rows_of, l, &stats, &err), GS_OK);
     for (int64_t r = 0; r < l->out; r += CHUNK) {
         const int64_t rows = l->out - r < CHUNK ? l->out - r : CHUNK, columns = layout->scale_columns;
-        const gs_weight_codes to = {.codes = m.codes + r * l->in,
-                                    .scale = m.scale + r * columns,
-                                    .offset = m.offset + r * columns,
-                                    .scale_second = m.second + r * layout->second_columns,
-                                    .scale_bias = layout->scale_bias_columns ? m.scale_bias + r * layout->scale_bias_columns : NULL,
-                                    .scale_bias_columns = layout->scale_bias_columns,
-                                    .row_sum = m.sum + r,
-                                    .forward = m.forward + r * l->in};
+        const gs_weight_codes to = {
+            .codes = m.codes + r * l->in,
+            .scale = m.scale + r * columns,
+            .offset = m.offset + r * columns,
+            .scale_second = m.second + r * layout->second_columns,
+            .scale_bias = layout->scale_bias_columns ? m.scale_bias + r * layout->scale_bias_columns : NULL,
+            .scale_bias_columns = layout->scale_bias_columns,
+            .row_sum = m.sum + r,
+            .forward = m.forward + r * l->in};
         gs_weight_apply(c, &s->rule, &stats, rows, l->in, l->w + r * l->in, &to);
         const int64_t packed_row = layout->nibbles == GS_NIBBLES_NONE ? l->in : l->in / 2;
         if (layout->nibbles == GS_NIBBLES_NONE)
@@ -162,7 +163,8 @@ static void check_static(const setting *s, const golden *g, const gs_weight_layo
     int32_t *quant_bias = zeros(l->out);
     int64_t *bits = calloc((size_t)l->out, sizeof *bits);
     gs_error err = {0};
-    if (gs_deq_and_bias(l->out, m->scale, m->sum, l->bias, act, deq, quant_bias, &err) != GS_OK) fail_msg("%s", err.text);
+    if (gs_deq_and_bias(l->out, m->scale, m->sum, l->bias, act, deq, quant_bias, &err) != GS_OK)
+        fail_msg("%s", err.text);
     gs_deq_to_i64(deq, bits, l->out);
     check_hash(s, g, ".deq_scale", bits, (layout->one_scale ? 1 : l->out) * 8, g->deq);
     check_hash(s, g, ".quant_bias", quant_bias, l->out * 4, g->quant_bias);
@@ -177,8 +179,7 @@ static void check_linear(gs_compute *c, const gs_checkpoint *ck, const setting *
     l.w = read_tensor(ck, g->name, ".weight", &l);
     l.bias = read_tensor(ck, g->name, ".bias", NULL);
     gs_error err = {0};
-    const gs_weight_layout layout =
-        gs_weight_layout_from(&s->rule, &s->recipe, s->recipe.mindie_format, false, l.in);
+    const gs_weight_layout layout = gs_weight_layout_from(&s->rule, &s->recipe, s->recipe.mindie_format, false, l.in);
     assert_int_equal(gs_weight_check(&s->rule, &layout, g->name, l.out, l.in, &err), GS_OK);
     check_shape(s, &layout, &l, GS_PIECE_WEIGHT, g->shape);
     check_shape(s, &layout, &l, GS_PIECE_WEIGHT_SCALE, g->scale_shape);
