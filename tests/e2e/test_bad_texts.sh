@@ -63,7 +63,7 @@ file "a word of 5 MB" 4 "texts" "sample 0" "bytes"
 
 # No samples at all: static ranges cannot be had.
 content '[]'
-refused "no samples" 2 "texts" "holds no samples" "Data-Free" "need calibration texts" -- --model_path "$scratch/model" \
+refused "no samples" 2 "texts" "holds no samples" "Data-Free" "needs calibration texts" -- --model_path "$scratch/model" \
     --calib_file "$scratch/texts"
 refused "empty text" 2 "calib_texts[1] is empty" "at least one" -- --model_path "$scratch/model" --calib_texts fine ''
 refused "invalid UTF-8 on the command line" 2 "calib_texts[0]" "UTF-8" -- --model_path "$scratch/model" --calib_texts $'\xff'
