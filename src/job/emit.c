@@ -114,11 +114,11 @@ static gs_status emit_linear(gs_walk *w, gs_role role, gs_error *err)
 {
     gs_job *job = w->job;
     const int linear = gs_job_linear(w->block, role);
+    gs_fake_release(&w->fake[role]);
+    if (!w->writer) return gs_emit_trial(w, role, err); /* before the plan: there is no manifest yet */
     const gs_linear_out *to = &job->manifest.block[w->block].linear[role];
     const int64_t bias_index = to->piece[GS_PIECE_BIAS];
     const float *bias = w->transform->bias[role] ? w->transform->bias[role] : w->weights->bias[role];
-    gs_fake_release(&w->fake[role]);
-    if (!w->writer) return gs_emit_trial(w, role, err);
     GS_TRY(bias ? gs_emit_floats(w, bias_index, bias, w->weights->weight[role].n, err)
                 : gs_emit_zeros(w, bias_index, err));
     if (!gs_job_is_quantized(job, linear)) {

@@ -82,10 +82,11 @@ gs_status gs_weight_check(const gs_weight_rule *rule, const gs_weight_layout *la
     if (rule->group_size > 0 && in % rule->group_size != 0) {
         char fits[32];
         fitting_groups(in, fits);
-        return gs_fail(err, GS_ERR_UNSUPPORTED,
-                       "%s: its %lld inputs cannot be divided into groups of group_size %d. Group sizes that fit: %s; or name it "
-                       "in --disable_names",
-                       name, (long long)in, rule->group_size, fits);
+        return gs_fail(
+            err, GS_ERR_UNSUPPORTED,
+            "%s: its %lld inputs cannot be divided into groups of group_size %d. Group sizes that fit: %s; or name it "
+            "in --disable_names",
+            name, (long long)in, rule->group_size, fits);
     }
     const bool odd =
         (layout->nibbles == GS_NIBBLES_IN && in % 2 != 0) || (layout->nibbles == GS_NIBBLES_OUT && out % 2 != 0);
