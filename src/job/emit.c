@@ -150,10 +150,10 @@ gs_status gs_emit_norm(gs_walk *w, const gs_norm_out *to, const float *weight, c
 
 gs_status gs_step_weights(gs_walk *w, gs_error *err)
 {
-    const gs_block_out *to = w->writer ? &w->job->manifest.block[w->block] : NULL;
     const gs_block view = gs_transform_view(w->transform, w->weights);
-    for (int norm = 0; norm < GS_NORMS && to; norm++)
-        GS_TRY(gs_emit_norm(w, &to->norm[norm], view.norm[norm], view.norm_bias[norm], err));
+    for (int norm = 0; norm < GS_NORMS && w->writer; norm++)
+        GS_TRY(
+            gs_emit_norm(w, &w->job->manifest.block[w->block].norm[norm], view.norm[norm], view.norm_bias[norm], err));
     for (int role = 0; role < GS_ROLES; role++) GS_TRY(emit_linear(w, (gs_role)role, err));
     return GS_OK;
 }
