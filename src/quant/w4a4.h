@@ -23,7 +23,7 @@
 #include "kernels/gemm.h"
 
 #define GS_W4A4_SEARCH_ROWS 2048 /* most tokens that the search of d and clip_ratio looks at */
-#define GS_W4A4_SEARCH_OUT  1024 /* most output rows, evenly spaced */
+#define GS_W4A4_SEARCH_OUT  1024 /* most output rows, evenly spaced; both are halved for wide inputs, not below 512 */
 #define GS_W4A4_EIGEN_MAX   512  /* with a factor wider than that, L and R are the spreading matrices alone */
 
 /* a·b = in, a <= b, as near to each other as a difference of squares allows, which is the rule serving engines derive the

@@ -25,7 +25,11 @@ gs_status gs_w4a4_factor(gs_compute *c, int64_t n, float *h, double *damping, gs
 void gs_w4a4_row_scale(gs_compute *c, int64_t rows, int64_t in, const float *w, const float *moment, float *scale,
                        int8_t *codes);
 /* plan.work holds rows_max transformed weight rows, as many again, and rows_max·GS_W4A4_BLOCK values. */
-static inline int64_t gs_w4a4_round_rows_max(int64_t in) { return in <= 8192 ? 1024 : 512; }
+static inline int64_t gs_w4a4_round_rows_max(int64_t in)
+{
+    const int64_t rows = ((int64_t)1 << 23) / in / GS_PACK_ROWS * GS_PACK_ROWS;
+    return rows < 256 ? 256 : rows > 2048 ? 2048 : rows;
+}
 /* Round the transformed weight rows at the start of plan.work with given scales. */
 void gs_w4a4_round_rows(gs_w4a4_plan *p, gs_compute *c, int64_t rows, const float *scale, int8_t *codes);
 /* x: [rows, in] times (or, for weights, over) d, then through the pair. */
@@ -37,12 +41,32 @@ void gs_w4a4_transpose(int64_t rows, int64_t cols, const float *src, int64_t src
                        int64_t dst_stride);
 
 static inline int64_t gs_w4a4_min(int64_t a, int64_t b) { return a < b ? a : b; }
-/* clamp(rint(v), -8, 7) as a float; |v| may be anything but NaN. */
-static inline float gs_w4a4_code(float v)
+/* Four values at a time: the compilers' own vectors, since loops over a few lanes stay scalar at -O2. */
+typedef float gs_w4a4_four __attribute__((vector_size(16)));
+typedef int32_t gs_w4a4_mask __attribute__((vector_size(16)));
+
+static inline gs_w4a4_four gs_w4a4_load(const float *x)
 {
-    const float low = v > -8.0f ? v : -8.0f, both = low < 7.0f ? low : 7.0f;
-    /* Adding 1.5·2^23 leaves no bits after the point: rounding, half to even. */
-    return (both + 12582912.0f) - 12582912.0f;
+    gs_w4a4_four v;
+    memcpy(&v, x, sizeof v);
+    return v;
 }
+static inline void gs_w4a4_store(float *x, gs_w4a4_four v) { memcpy(x, &v, sizeof v); }
+static inline gs_w4a4_four gs_w4a4_pick(gs_w4a4_mask mask, gs_w4a4_four x, gs_w4a4_four y)
+{
+    return (gs_w4a4_four)(((gs_w4a4_mask)x & mask) | ((gs_w4a4_mask)y & ~mask));
+}
+/* clamp(rint(v), -8, 7) as floats; NaN gives -8. Adding 1.5·2^23 leaves no bits after the point: half to even. */
+static inline gs_w4a4_four gs_w4a4_code(gs_w4a4_four v)
+{
+    const gs_w4a4_four low = {-8.0f, -8.0f, -8.0f, -8.0f}, high = {7.0f, 7.0f, 7.0f, 7.0f};
+    v = gs_w4a4_pick(v > low, v, low);
+    v = gs_w4a4_pick(v < high, v, high);
+    return (v + 12582912.0f) - 12582912.0f;
+}
+/* codes of n values over s */
+void gs_w4a4_codes(int64_t n, const float *x, float s, int8_t *codes);
+/* max(least, max|x|); NaN is passed over */
+float gs_w4a4_peak(int64_t n, const float *x, float least);
 
 #endif

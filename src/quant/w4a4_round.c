@@ -6,7 +6,7 @@
 
 #include "quant/w4a4_parts.h"
 
-enum { NB = GS_W4A4_BLOCK, LANES = 16, FACTORS = 9 };
+enum { NB = GS_W4A4_BLOCK, LANES = 16, FOUR = 4, FACTORS = 9 };
 
 typedef struct scale_job {
     int64_t in;
@@ -15,21 +15,23 @@ typedef struct scale_job {
     int8_t *codes;
 } scale_job;
 
+/* The reciprocal may round a tie the other way, which changes no error. */
 static double error_at(int64_t in, const float *w, const float *moment, float s)
 {
-    float lane[LANES] = {0};
+    const float inverse = 1.0f / s;
+    gs_w4a4_four lane[LANES / FOUR] = {{0}};
+    double sum = 0;
     int64_t j = 0;
     for (; j + LANES <= in; j += LANES)
-        for (int64_t k = 0; k < LANES; k++) {
-            const float e = gs_w4a4_code(w[j + k] / s) * s - w[j + k];
-            lane[k] += moment[j + k] * (e * e);
+        for (int k = 0; k < LANES / FOUR; k++) {
+            const gs_w4a4_four v = gs_w4a4_load(w + j + k * FOUR), e = gs_w4a4_code(v * inverse) * s - v;
+            lane[k] += gs_w4a4_load(moment + j + k * FOUR) * (e * e);
         }
-    double sum = 0;
     for (; j < in; j++) {
-        const float e = gs_w4a4_code(w[j] / s) * s - w[j];
-        sum += (double)moment[j] * (double)(e * e);
+        const float e = gs_w4a4_code((gs_w4a4_four){w[j] * inverse})[0] * s - w[j];
+        sum += (double)(moment[j] * (e * e));
     }
-    for (int64_t k = 0; k < LANES; k++) sum += (double)lane[k];
+    for (int k = 0; k < LANES; k++) sum += (double)lane[k / FOUR][k % FOUR];
     return sum;
 }
 
@@ -39,12 +41,7 @@ static void scale_task(void *ctx, int64_t row, int worker)
     static const float factors[FACTORS] = {1.0f, 0.95f, 0.9f, 0.85f, 0.8f, 0.75f, 0.7f, 0.65f, 0.6f};
     const scale_job *const job = ctx;
     const float *const w = job->w + row * job->in;
-    float peak = 1e-5f;
-    for (int64_t j = 0; j < job->in; j++) {
-        const float size = fabsf(w[j]);
-        peak = size > peak ? size : peak;
-    }
-    const float whole = peak / 7.0f;
+    const float whole = gs_w4a4_peak(job->in, w, 1e-5f) / 7.0f;
     float s = whole;
     double best = -1;
     for (int i = 0; job->moment && i < FACTORS; i++) {
@@ -54,8 +51,7 @@ static void scale_task(void *ctx, int64_t row, int worker)
         s = whole * factors[i];
     }
     job->scale[row] = s;
-    if (job->codes)
-        for (int64_t j = 0; j < job->in; j++) job->codes[row * job->in + j] = (int8_t)gs_w4a4_code(w[j] / s);
+    if (job->codes) gs_w4a4_codes(job->in, w, s, job->codes + row * job->in);
 }
 
 void gs_w4a4_row_scale(gs_compute *c, int64_t rows, int64_t in, const float *w, const float *moment, float *scale,
@@ -93,34 +89,46 @@ static void factor_rows_task(void *ctx, int64_t r, int worker)
     memcpy(job->dense + r * k, job->factor + (job->j0 + r) * in + job->j1, (size_t)k * sizeof(float));
 }
 
-/* One block of columns of 16 rows, one row per lane. */
+/* Places j0..j1 of 16 rows, one row per lane. e: the weights, then their errors; sum: what earlier places add; s: scales. */
+static void round_lanes(const round_job *job, float e[NB][LANES], float sum[NB][LANES], const float *s, int8_t *codes,
+                        int64_t lanes)
+{
+    const int64_t in = job->p->in, nb = job->j1 - job->j0;
+    for (int64_t j = nb - 1; j >= 0; j--) {
+        const float *const factor = job->factor + (job->j0 + j) * in + job->j0;
+        gs_w4a4_four acc[LANES / FOUR];
+        memcpy(acc, sum[j], sizeof acc);
+        for (int64_t i = j + 1; i < nb; i++) {
+            const float f = factor[i];
+            acc[0] += gs_w4a4_load(e[i]) * f;
+            acc[1] += gs_w4a4_load(e[i] + FOUR) * f;
+            acc[2] += gs_w4a4_load(e[i] + 2 * FOUR) * f;
+            acc[3] += gs_w4a4_load(e[i] + 3 * FOUR) * f;
+        }
+        int8_t *const to = codes + job->p->order[job->j0 + j];
+        for (int k = 0; k < LANES / FOUR; k++) {
+            const gs_w4a4_four w = gs_w4a4_load(e[j] + k * FOUR), scale = gs_w4a4_load(s + k * FOUR);
+            const gs_w4a4_four code = gs_w4a4_code((w + acc[k]) / scale);
+            gs_w4a4_store(e[j] + k * FOUR, w - code * scale);
+            for (int64_t r = k * FOUR; r < gs_w4a4_min((k + 1) * FOUR, lanes); r++) to[r * in] = (int8_t)code[r % FOUR];
+        }
+    }
+}
+
 static void block_task(void *ctx, int64_t task, int worker)
 {
     (void)worker;
     const round_job *const job = ctx;
-    const int64_t in = job->p->in, nb = job->j1 - job->j0, r0 = task * LANES,
-                  lanes = gs_w4a4_min(LANES, job->rows - r0);
-    const bool carried = job->j1 < in;
-    float e[NB][LANES] = {{0}}, sum[NB][LANES] = {{0}}, s[LANES]; /* e: the weight, then its error */
+    const int64_t in = job->p->in, nb = job->j1 - job->j0, r0 = task * LANES;
+    const int64_t lanes = gs_w4a4_min(LANES, job->rows - r0);
+    float e[NB][LANES] = {{0}}, sum[NB][LANES] = {{0}}, s[LANES];
     for (int64_t r = 0; r < LANES; r++) s[r] = r < lanes ? job->scale[r0 + r] : 1.0f;
     for (int64_t r = 0; r < lanes; r++)
         for (int64_t j = 0; j < nb; j++) {
             e[j][r] = job->w[(r0 + r) * in + job->j0 + j];
-            if (carried) sum[j][r] = job->carry[(r0 + r) * nb + j];
+            if (job->j1 < in) sum[j][r] = job->carry[(r0 + r) * nb + j];
         }
-    for (int64_t j = nb - 1; j >= 0; j--) {
-        const float *const factor = job->factor + (job->j0 + j) * in + job->j0;
-        float acc[LANES];
-        memcpy(acc, sum[j], sizeof acc);
-        for (int64_t i = j + 1; i < nb; i++)
-            for (int64_t r = 0; r < LANES; r++) acc[r] += e[i][r] * factor[i];
-        int8_t *const to = job->codes + r0 * in + job->p->order[job->j0 + j];
-        for (int64_t r = 0; r < LANES; r++) {
-            acc[r] = gs_w4a4_code((e[j][r] + acc[r]) / s[r]);
-            e[j][r] -= acc[r] * s[r];
-        }
-        for (int64_t r = 0; r < lanes; r++) to[r * in] = (int8_t)acc[r];
-    }
+    round_lanes(job, e, sum, s, job->codes + r0 * in, lanes);
     for (int64_t r = 0; r < lanes; r++)
         for (int64_t j = 0; j < nb; j++) job->w[(r0 + r) * in + job->j0 + j] = e[j][r];
 }

@@ -308,6 +308,17 @@ static gs_status choose(search *t, gs_w4a4_plan *p, const gs_packed *w, gs_error
     return status;
 }
 
+/* A candidate costs one product of the sample's tokens and output rows. */
+static void choose_sample(search *t)
+{
+    enum { LEAST = 512 };
+    const int64_t most = (int64_t)1 << 31;
+    while (t->tokens * t->out * t->in > most && (t->tokens > LEAST || t->out > LEAST)) {
+        int64_t *const longer = t->tokens >= t->out ? &t->tokens : &t->out;
+        *longer = *longer / 2 > LEAST ? *longer / 2 : LEAST;
+    }
+}
+
 gs_status gs_w4a4_choose(gs_w4a4_plan *p, gs_compute *c, const gs_w4a4_stats *s, const gs_packed *w,
                          const gs_w4a4_options *options, gs_error *err)
 {
@@ -330,6 +341,7 @@ gs_status gs_w4a4_choose(gs_w4a4_plan *p, gs_compute *c, const gs_w4a4_stats *s,
                 .n = options->diagonal ? ALPHAS : 1,
                 .tokens = gs_w4a4_min(s->kept, GS_W4A4_SEARCH_ROWS),
                 .out = gs_w4a4_min(w->n, GS_W4A4_SEARCH_OUT)};
+    choose_sample(&t);
     const gs_status status = choose(&t, p, w, err);
     gs_packed_release(&t.panel);
     gs_buf_release(&t.buf);

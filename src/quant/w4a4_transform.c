@@ -99,21 +99,43 @@ void gs_w4a4_enter(const gs_w4a4_pair *pair, gs_compute *c, const float *d, bool
     gs_w4a4_pair_apply(pair, c, rows, x, work);
 }
 
+enum { FOUR = 4, LANES = 16 };
+
+float gs_w4a4_peak(int64_t n, const float *x, float least)
+{
+    gs_w4a4_four lane[LANES / FOUR] = {{least}, {least}, {least}, {least}};
+    const gs_w4a4_mask size_bits = {INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX};
+    int64_t j = 0;
+    for (; j + LANES <= n; j += LANES)
+        for (int k = 0; k < LANES / FOUR; k++) {
+            const gs_w4a4_four size = (gs_w4a4_four)((gs_w4a4_mask)gs_w4a4_load(x + j + k * FOUR) & size_bits);
+            lane[k] = gs_w4a4_pick(size > lane[k], size, lane[k]);
+        }
+    float peak = least;
+    for (int k = 0; k < LANES; k++) peak = lane[k / FOUR][k % FOUR] > peak ? lane[k / FOUR][k % FOUR] : peak;
+    for (; j < n; j++) peak = fabsf(x[j]) > peak ? fabsf(x[j]) : peak;
+    return peak;
+}
+
+void gs_w4a4_codes(int64_t n, const float *x, float s, int8_t *codes)
+{
+    int64_t j = 0;
+    for (; j + FOUR <= n; j += FOUR) {
+        const gs_w4a4_four v = gs_w4a4_code(gs_w4a4_load(x + j) / s);
+        for (int k = 0; k < FOUR; k++) codes[j + k] = (int8_t)v[k];
+    }
+    for (; j < n; j++) codes[j] = (int8_t)gs_w4a4_code((gs_w4a4_four){x[j] / s})[0];
+}
+
 static void quantize_task(void *ctx, int64_t task, int worker)
 {
     (void)worker;
     const row_job *const job = ctx;
     const float *const x = job->x + task * job->in;
-    int8_t *const codes = job->codes + task * job->in;
-    float peak = 0;
-    for (int64_t j = 0; j < job->in; j++) {
-        const float size = fabsf(x[j]);
-        peak = size > peak ? size : peak;
-    }
-    float s = peak * job->clip_ratio / 7.0f;
+    float s = gs_w4a4_peak(job->in, x, 0.0f) * job->clip_ratio / 7.0f;
     if (s == 0) s = 1.0f;
     job->scale[task] = s;
-    for (int64_t j = 0; j < job->in; j++) codes[j] = (int8_t)gs_w4a4_code(x[j] / s);
+    gs_w4a4_codes(job->in, x, s, job->codes + task * job->in);
 }
 
 void gs_w4a4_quantize(gs_compute *c, int64_t rows, int64_t in, const float *x, float clip_ratio, int8_t *codes,
