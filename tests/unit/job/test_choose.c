@@ -31,6 +31,7 @@ static void end(gs_job *job)
 {
     gs_free(job->choice);
     gs_free(job->score);
+    gs_free(job->max_input);
 }
 
 static int count_float(const gs_job *job)
