@@ -125,8 +125,6 @@ static gs_status take_line(golden *g, char *line, gs_error *err)
         g->calib = value;
     else if (strcmp(line, "anti") == 0)
         g->anti = value;
-    else if (strcmp(line, "share") == 0)
-        g->tight_share = strtod(value, NULL);
     else if (strcmp(line, "arg") == 0)
         g->args[g->n_args++] = value;
     else if (strcmp(line, "file") == 0) {
@@ -165,7 +163,7 @@ static gs_status read_case(golden *g, gs_error *err)
 
 gs_status golden_open(golden *g, const char *case_dir, gs_error *err)
 {
-    *g = (golden){.arena = gs_arena_create(), .tight_share = GOLDEN_TIGHT_SHARE};
+    *g = (golden){.arena = gs_arena_create()};
     char *dir = gs_arena_strdup(g->arena, case_dir);
     for (size_t n = strlen(dir); n > 1 && dir[n - 1] == '/'; n--) dir[n - 1] = '\0';
     g->dir = dir;

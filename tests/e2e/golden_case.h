@@ -5,8 +5,6 @@
 
 #include "io/checkpoint.h"
 
-#define GOLDEN_TIGHT_SHARE 0.8 /* unless the case says otherwise, with its reason */
-
 typedef struct golden_tensor {
     const char *name;
     gs_dtype dtype;
@@ -38,7 +36,6 @@ typedef struct golden {
     const char *dir, *name;
     const char *model_dir;
     const char *model, *calib, *anti;
-    double tight_share; /* of the layers that must agree tightly under act_method 1 */
     const char **args;
     int n_args;
     golden_file *files;

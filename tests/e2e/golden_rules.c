@@ -18,6 +18,7 @@
 #define LOOSE_MEAN_OFFSET   2.0
 #define LOOSE_SEARCH        0.10 /* act_method 2 and 3 */
 #define LOOSE_SEARCH_OFFSET 12.0
+#define TIGHT_SHARE         0.8    /* act_method 1: at least this share of the layers is tight */
 #define KV_SCALE            5e-5   /* the float forward pass alone */
 #define WEIGHT_SCALE        2.4e-7 /* two float32 steps */
 #define PRODUCT             3e-7   /* one float32 product against another */
@@ -382,7 +383,7 @@ gs_status golden_judge(golden *g, const char *out_dir, golden_verdict *v, gs_err
         else
             GS_TRY(judge_bytes(&j, f, err));
     }
-    if (!j.search && v->layers > 0 && v->tight < g->tight_share * v->layers)
+    if (!j.search && v->layers > 0 && v->tight < TIGHT_SHARE * v->layers)
         differ(&j, "input_scale agrees to %g in only %d of %d layers", TIGHT, v->tight, v->layers);
     return GS_OK;
 }
