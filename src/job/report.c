@@ -129,9 +129,13 @@ static void report_groups(gs_report *r, const gs_job *job)
             const gs_role consumer = norm == GS_NORM_INPUT ? GS_QKV : GS_H4;
             gs_group_result *g = add_group(r, job, block, job->family->norm[norm], consumer);
             g->method = "do_smooth";
-            g->alpha = t->smooth_alpha[norm];
-            g->loss_before = t->smooth_before[norm];
-            g->loss_after = t->smooth_after[norm];
+            const gs_do_smooth_choice *c = &t->smooth_choice[norm];
+            g->alpha = c->alpha;
+            g->loss_before = c->loss_before;
+            g->loss_after = c->loss_after;
+            g->range_before = c->range_before;
+            g->range_after = c->range_after;
+            g->scaled_channels = c->scaled_channels;
         }
     }
 }

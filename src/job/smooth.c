@@ -80,9 +80,7 @@ static gs_status search(gs_walk *w, gs_norm norm, gs_role role, int64_t rows, co
         gs_transform_shift(w->transform, w->weights, norm, role, shift, add);
         gs_transform_norm(w->transform, w->weights, norm, role, scale);
         w->transform->smoothed[norm] = true;
-        w->transform->smooth_alpha[norm] = choice.alpha;
-        w->transform->smooth_before[norm] = choice.loss_before;
-        w->transform->smooth_after[norm] = choice.loss_after;
+        w->transform->smooth_choice[norm] = choice;
     }
     gs_packed_release(&copy);
     gs_free(shift);

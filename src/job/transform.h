@@ -4,6 +4,7 @@
 #define GS_JOB_TRANSFORM_H
 
 #include "model/forward.h"
+#include "smooth/do_smooth.h"
 #include "smooth/smooth.h"
 
 typedef struct gs_transform {
@@ -16,7 +17,7 @@ typedef struct gs_transform {
     bool chosen[GS_ROLES];      /* by consumer */
     gs_smooth_choice choice[GS_ROLES];
     bool smoothed[GS_NORMS]; /* do_smooth has searched this norm's linear */
-    double smooth_alpha[GS_NORMS], smooth_before[GS_NORMS], smooth_after[GS_NORMS];
+    gs_do_smooth_choice smooth_choice[GS_NORMS];
 } gs_transform;
 
 void gs_transform_release(gs_transform *t);

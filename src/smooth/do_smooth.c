@@ -110,11 +110,16 @@ static gs_status search_all(search *q, const float *x, bool compat, float *shift
     GS_TRY(search_exponent(q, choice, err));
     for (int64_t i = 0; i < q->trial.weight->k; i++) {
         const bool constant = q->a[i] == 0.0f;
+        const double seen = (double)q->a[i] + fabs((double)shift[i]); /* the column's largest |x| */
+        if (seen > choice->range_before) choice->range_before = seen;
         choice->zero_channels += constant;
         const float w = fmaxf(q->w[i], GS_SMOOTH_LEAST);
         scale[i] = constant && !compat
                        ? 1.0f
                        : gs_smooth_ratio(q->a[i], (float)choice->alpha, w, (float)(1.0 - choice->alpha));
+        choice->scaled_channels += scale[i] != 1.0f;
+        const double left = (double)q->a[i] / (double)scale[i];
+        if (left > choice->range_after) choice->range_after = left;
     }
     return GS_OK;
 }

@@ -8,8 +8,10 @@
 
 typedef struct gs_do_smooth_choice {
     double alpha;
-    double loss_before, loss_after; /* root of the sum of fourth powers of the output's error; before: no scaling */
-    int64_t zero_channels;          /* channels that were constant (guarded: scale 1, unless compat) */
+    double loss_before, loss_after;   /* root of the sum of fourth powers of the output's error; before: no scaling */
+    double range_before, range_after; /* max |x|, and of what the linear sees afterwards */
+    int64_t scaled_channels;          /* channels with scale != 1 */
+    int64_t zero_channels;            /* channels that were constant (guarded: scale 1, unless compat) */
 } gs_do_smooth_choice;
 
 /* x: [rows, in], what the norm gave for the first calibration sample; weight: [out, in]; w_bit 4 or 8; compat: constant channels get
