@@ -78,8 +78,8 @@ gs_status gs_safetensors_append_header(const gs_file *f, int file_index, gs_tens
     gs_buf_release(&header);
     if (status != GS_OK) return status;
 
-    gs_tensor *tensors = table->tensors + first;
     const int64_t n = table->count - first;
+    gs_tensor *tensors = n > 0 ? table->tensors + first : NULL;
     if (n > 0) qsort(tensors, (size_t)n, sizeof *tensors, by_place);
     GS_TRY(check_cover(f, tensors, n, f->size - 8 - length, err));
     for (int64_t i = 0; i < n; i++) {

@@ -91,6 +91,17 @@ static void test_long_texts_are_cut_between_characters(void **state)
     }
 }
 
+/* What a message quotes may come from a file name or a command line that means to command the terminal. */
+static void test_texts_are_printable(void **state)
+{
+    (void)state;
+    gs_error err;
+    gs_fail(&err, GS_ERR_USAGE, "word \x1b[2J\x7f, \xc2\x9b C1, \xff\xfe bad, \xc3\xa9 good, \xe2\x80 cut\nline\xc2");
+    assert_string_equal(err.text, "word ?[2J?, ?? C1, ?? bad, \xc3\xa9 good, ?? cut\nline?");
+    gs_wrap(&err, "path\twith\ttabs");
+    assert_string_equal(err.text, "path?with?tabs: word ?[2J?, ?? C1, ?? bad, \xc3\xa9 good, ?? cut\nline?");
+}
+
 static void test_longest_text_is_whole(void **state)
 {
     (void)state;
@@ -150,6 +161,7 @@ int main(void)
         cmocka_unit_test(test_errno_text_is_appended),
         cmocka_unit_test(test_wrap_puts_context_in_front),
         cmocka_unit_test(test_long_texts_are_cut_between_characters),
+        cmocka_unit_test(test_texts_are_printable),
         cmocka_unit_test(test_longest_text_is_whole),
         cmocka_unit_test(test_try_forwards_failures),
         cmocka_unit_test(test_interrupt_from_a_signal),
