@@ -62,7 +62,7 @@ static void add_linear(gs_manifest *m, const gs_manifest_spec *s, gs_linear_out 
     const gs_scheme *scheme = gs_scheme_get(choice.type);
     const int64_t rows = weight->shape[0], in = weight->shape[1];
     gs_weight_layout layout = {.scale_columns = 1};
-    if (choice.type != GS_Q_FLOAT)
+    if (choice.type != GS_Q_FLOAT && choice.type != GS_Q_W4A4_FLATQUANT_DYNAMIC)
         layout = gs_weight_layout_from(s->rule, s->recipe, s->recipe->mindie_format, row_parallel, in);
     for (int i = 0; i < GS_PIECES; i++) out->piece[i] = -1;
     for (int i = 0; i < scheme->n_pieces && !choice.dropped; i++) {

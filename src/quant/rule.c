@@ -11,7 +11,8 @@
 
 static gs_weight_kind kind_of(const gs_resolved *s)
 {
-    if (s->type == GS_Q_FLOAT || s->type == GS_Q_W4A4_FLATQUANT_DYNAMIC) return GS_WEIGHT_NONE;
+    if (s->type == GS_Q_FLOAT) return GS_WEIGHT_NONE;
+    if (s->type == GS_Q_W4A4_FLATQUANT_DYNAMIC) return GS_WEIGHT_NORMAL; /* of its W8A8_DYNAMIC linears */
     if (s->co_sparse) return GS_WEIGHT_SPARSE_GLOBAL;
     if (s->per_group && s->type == GS_Q_W8A8S) return GS_WEIGHT_MERGED;
     if (s->per_group && s->type == GS_Q_W4A8_DYNAMIC) return GS_WEIGHT_TWO_STAGE;
@@ -24,10 +25,11 @@ static gs_weight_kind kind_of(const gs_resolved *s)
 void gs_weight_rule_from(const gs_recipe *recipe, const gs_resolved *resolved, bool data_free, gs_weight_rule *rule)
 {
     const gs_weight_kind kind = kind_of(resolved);
+    const bool eight = resolved->type == GS_Q_W4A4_FLATQUANT_DYNAMIC;
     const bool sparse = kind == GS_WEIGHT_SPARSE_GLOBAL || kind == GS_WEIGHT_SPARSE_ROW || kind == GS_WEIGHT_MERGED;
     *rule = (gs_weight_rule){
         .kind = kind,
-        .bits = sparse ? 8 : resolved->w_bit,
+        .bits = sparse || eight ? 8 : resolved->w_bit,
         .sym = sparse || kind == GS_WEIGHT_TWO_STAGE || recipe->w_sym,
         .group_size = resolved->per_group ? resolved->group_size : 0,
         .fraction = recipe->fraction,

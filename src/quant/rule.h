@@ -22,7 +22,7 @@
 #include "recipe/legal.h"
 
 typedef enum gs_weight_kind {
-    GS_WEIGHT_NONE,   /* FLOAT, and W4A4, which is not made here */
+    GS_WEIGHT_NONE,   /* FLOAT */
     GS_WEIGHT_NORMAL, /* one scale per row; the range includes 0; 4 or 8 bits */
     GS_WEIGHT_LOWBIT, /* the low-bit class with 8 bits: as NORMAL, but the range is the row's own */
     GS_WEIGHT_SPLIT, /* the low-bit class with 4 bits and 16 bit activations: the scale leaves outliers out of account; they
@@ -47,7 +47,8 @@ typedef struct gs_weight_rule {
     bool forward_is_w; /* TWO_STAGE under reference_compat: the reference calibrates with the unquantized weight */
 } gs_weight_rule;
 
-/* data_free: there is no calibration data (then the reference honours sigma_factor too). */
+/* Of a W4A4 recipe the rule is that of its W8A8_DYNAMIC linears; W4A4 codes are made by w4a4.h.
+ * data_free: there is no calibration data (then the reference honours sigma_factor too). */
 void gs_weight_rule_from(const gs_recipe *recipe, const gs_resolved *resolved, bool data_free, gs_weight_rule *rule);
 
 /* The form a linear's weight is written in. */

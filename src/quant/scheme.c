@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "quant/scheme.h"
 
+#include "quant/w4a4.h"
+
 #define COUNT(a) (int)(sizeof(a) / sizeof((a)[0]))
 
 /* Types that share a beginning of this list share the list. */
@@ -37,6 +39,16 @@ static const gs_piece_spec stage_pieces[] = {
     {GS_PIECE_SCALE_BIAS, ".scale_bias", GS_SHAPE_SUMS, false},
 };
 
+static const gs_piece_spec transform_pieces[] = {
+    {GS_PIECE_WEIGHT, ".weight", GS_SHAPE_CODES, false},
+    {GS_PIECE_BIAS, ".bias", GS_SHAPE_OUT, true},
+    {GS_PIECE_WEIGHT_SCALE, ".weight_scale", GS_SHAPE_SCALE, false},
+    {GS_PIECE_WEIGHT_OFFSET, ".weight_offset", GS_SHAPE_SCALE, false},
+    {GS_PIECE_CLIP_RATIO, ".clip_ratio", GS_SHAPE_1, false},
+    {GS_PIECE_LEFT_TRANS, ".left_trans", GS_SHAPE_LEFT, false},
+    {GS_PIECE_RIGHT_TRANS, ".right_trans", GS_SHAPE_RIGHT, false},
+};
+
 static const gs_scheme schemes[] = {
     {GS_Q_FLOAT, "FLOAT", false, static_pieces, FLOAT_PIECES, true},
     {GS_Q_W8A8, "W8A8", true, static_pieces, COUNT(static_pieces), true},
@@ -45,7 +57,7 @@ static const gs_scheme schemes[] = {
     {GS_Q_W4A16, "W4A16", false, static_pieces, WEIGHT_PIECES, false},
     {GS_Q_W8A8S, "W8A8S", true, sparse_pieces, COUNT(sparse_pieces), false},
     {GS_Q_W4A8_DYNAMIC, "W4A8_DYNAMIC", false, stage_pieces, COUNT(stage_pieces), false},
-    {GS_Q_W4A4_FLATQUANT_DYNAMIC, "W4A4_FLATQUANT_DYNAMIC", false, NULL, 0, false},
+    {GS_Q_W4A4_FLATQUANT_DYNAMIC, "W4A4_FLATQUANT_DYNAMIC", false, transform_pieces, COUNT(transform_pieces), true},
 };
 
 const gs_scheme *gs_scheme_get(gs_quant_type type)
@@ -70,9 +82,10 @@ gs_dtype gs_piece_dtype(const gs_scheme *s, gs_piece piece, const gs_weight_layo
         return GS_I64;
     case GS_PIECE_WEIGHT_SCALE:
     case GS_PIECE_WEIGHT_OFFSET:
-        return layout && layout->scales_f32 ? GS_F32 : floats;
+        return s->type == GS_Q_W4A4_FLATQUANT_DYNAMIC || (layout && layout->scales_f32) ? GS_F32 : floats;
     case GS_PIECE_SCALE_SECOND:
     case GS_PIECE_SCALE_BIAS:
+    case GS_PIECE_CLIP_RATIO:
         return GS_F32;
     default:
         return floats;
@@ -92,6 +105,13 @@ static int vector(int64_t n, int64_t shape[2])
     return 1;
 }
 
+static int factor(bool left, int64_t in, int64_t shape[2])
+{
+    int64_t a, b;
+    if (!gs_w4a4_split(in, &a, &b)) return 0;
+    return matrix(left ? a : b, left ? a : b, shape);
+}
+
 int gs_piece_shape(const gs_piece_spec *p, const gs_weight_layout *layout, int64_t out, int64_t in, int64_t shape[2])
 {
     static const gs_weight_layout plain = {.scale_columns = 1};
@@ -109,6 +129,9 @@ int gs_piece_shape(const gs_piece_spec *p, const gs_weight_layout *layout, int64
         return vector(l->one_scale ? 1 : out, shape);
     case GS_SHAPE_OUT:
         return vector(out, shape);
+    case GS_SHAPE_LEFT:
+    case GS_SHAPE_RIGHT:
+        return factor(p->shape == GS_SHAPE_LEFT, in, shape);
     case GS_SHAPE_1:
         break;
     }

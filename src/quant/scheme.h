@@ -21,6 +21,9 @@ typedef enum gs_piece {
     GS_PIECE_SCALE_SECOND,
     GS_PIECE_OFFSET_SECOND,
     GS_PIECE_SCALE_BIAS,
+    GS_PIECE_CLIP_RATIO,
+    GS_PIECE_LEFT_TRANS,
+    GS_PIECE_RIGHT_TRANS,
     GS_PIECES
 } gs_piece;
 
@@ -32,6 +35,8 @@ typedef enum gs_shape_kind {
     GS_SHAPE_SUMS,   /* scale_bias: [out, 1], [out, 16] or [out, in] */
     GS_SHAPE_OUT,    /* [out] */
     GS_SHAPE_DEQ,    /* [out], one for all [1] */
+    GS_SHAPE_LEFT,   /* [a, a] and [b, b]: the factors of the input width, gs_w4a4_split() */
+    GS_SHAPE_RIGHT,
     GS_SHAPE_1
 } gs_shape_kind;
 

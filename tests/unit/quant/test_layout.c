@@ -37,7 +37,7 @@ static void rules_of_recipes(void **state)
     (void)state;
     static const row rows[] = {
         {GS_Q_FLOAT, 16, 16, 0, MM, GS_WEIGHT_NONE, 16, true},
-        {GS_Q_W4A4_FLATQUANT_DYNAMIC, 4, 4, 0, DYNAMIC, GS_WEIGHT_NONE, 4, true},
+        {GS_Q_W4A4_FLATQUANT_DYNAMIC, 4, 4, 0, DYNAMIC, GS_WEIGHT_NORMAL, 8, true},
         {GS_Q_W8A8, 8, 8, 0, 0, GS_WEIGHT_NORMAL, 8, true},
         {GS_Q_W8A8, 8, 8, 0, LOWBIT, GS_WEIGHT_LOWBIT, 8, true},
         {GS_Q_W8A8_DYNAMIC, 8, 8, 0, DYNAMIC, GS_WEIGHT_NORMAL, 8, true},
@@ -175,6 +175,11 @@ static const struct {
      1,
      ".weight I8 96x256;.bias BF16 96;.weight_scale F32 96x1;.weight_offset F32 96x1;.weight_scale_second F32 "
      "96x4;.weight_offset_second I64 96x4;"},
+    {{.type = GS_Q_W4A4_FLATQUANT_DYNAMIC, .w = 4, .a = 4, .flags = DYNAMIC},
+     0,
+     0,
+     ".weight I8 96x256;.bias BF16 96;.weight_scale F32 96x1;.weight_offset F32 96x1;.clip_ratio F32 1;.left_trans "
+     "BF16 16x16;.right_trans BF16 16x16;"},
 };
 
 static void tensors_of_schemes(void **state)
