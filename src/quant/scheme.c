@@ -50,14 +50,14 @@ static const gs_piece_spec transform_pieces[] = {
 };
 
 static const gs_scheme schemes[] = {
-    {GS_Q_FLOAT, "FLOAT", false, static_pieces, FLOAT_PIECES, true},
-    {GS_Q_W8A8, "W8A8", true, static_pieces, COUNT(static_pieces), true},
-    {GS_Q_W8A8_DYNAMIC, "W8A8_DYNAMIC", false, static_pieces, WEIGHT_PIECES, false},
-    {GS_Q_W8A16, "W8A16", false, static_pieces, WEIGHT_PIECES, false},
-    {GS_Q_W4A16, "W4A16", false, static_pieces, WEIGHT_PIECES, false},
-    {GS_Q_W8A8S, "W8A8S", true, sparse_pieces, COUNT(sparse_pieces), false},
-    {GS_Q_W4A8_DYNAMIC, "W4A8_DYNAMIC", false, stage_pieces, COUNT(stage_pieces), false},
-    {GS_Q_W4A4_FLATQUANT_DYNAMIC, "W4A4_FLATQUANT_DYNAMIC", false, transform_pieces, COUNT(transform_pieces), true},
+    {GS_Q_FLOAT, "FLOAT", false, static_pieces, FLOAT_PIECES},
+    {GS_Q_W8A8, "W8A8", true, static_pieces, COUNT(static_pieces)},
+    {GS_Q_W8A8_DYNAMIC, "W8A8_DYNAMIC", false, static_pieces, WEIGHT_PIECES},
+    {GS_Q_W8A16, "W8A16", false, static_pieces, WEIGHT_PIECES},
+    {GS_Q_W4A16, "W4A16", false, static_pieces, WEIGHT_PIECES},
+    {GS_Q_W8A8S, "W8A8S", true, sparse_pieces, COUNT(sparse_pieces)},
+    {GS_Q_W4A8_DYNAMIC, "W4A8_DYNAMIC", false, stage_pieces, COUNT(stage_pieces)},
+    {GS_Q_W4A4_FLATQUANT_DYNAMIC, "W4A4_FLATQUANT_DYNAMIC", false, transform_pieces, COUNT(transform_pieces)},
 };
 
 const gs_scheme *gs_scheme_get(gs_quant_type type)

@@ -53,7 +53,6 @@ typedef struct gs_scheme {
     bool static_input; /* needs calibrated activation ranges */
     const gs_piece_spec *pieces;
     int n_pieces;
-    bool built;
 } gs_scheme;
 
 const gs_scheme *gs_scheme_get(gs_quant_type type); /* never NULL */
