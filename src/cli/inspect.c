@@ -3,11 +3,10 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "cli/inspect.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "format/quantdir.h"
 #include "model/family.h"
 
 #define MAX_DESCRIPTION ((size_t)256 << 20)
@@ -28,29 +27,11 @@ const gs_cli_spec gs_spec_inspect = {
     "directory. Tensors of the same kind in all blocks share a line. Only headers are read.",
     rows, (int)(sizeof rows / sizeof rows[0]), 1};
 
-/* "quant_model_description.json", "quant_model_description_w8a8.json": the first by name. NULL when there is none. */
-static gs_status find_description(const char *dir, char **out, gs_error *err)
-{
-    *out = NULL;
-    DIR *d = opendir(dir);
-    if (d == NULL) return gs_fail_errno(err, errno, "%s: cannot list the directory", dir);
-    for (struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
-        const size_t n = strlen(e->d_name);
-        if (strncmp(e->d_name, "quant_model_description", 23) != 0 || n < 28 || strcmp(e->d_name + n - 5, ".json") != 0)
-            continue;
-        if (*out != NULL && strcmp(*out, e->d_name) <= 0) continue;
-        gs_free(*out);
-        *out = gs_strdup(e->d_name);
-    }
-    closedir(d);
-    return GS_OK;
-}
-
 static gs_status read_description(gs_inspect *v, gs_error *err)
 {
     char *name, *text;
     size_t n;
-    GS_TRY(find_description(v->path, &name, err));
+    GS_TRY(gs_quantdir_find_description(v->path, &name, err));
     if (name == NULL) return GS_OK;
     char *path = gs_path_join(v->path, name);
     gs_status status = gs_file_read_all(path, MAX_DESCRIPTION, &text, &n, err);

@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NAME_MAX_BYTES 640
-
 static int64_t add(gs_manifest *m, const char *type, const char *name, gs_dtype dtype, int rank, const int64_t *shape)
 {
     const int64_t index = gs_layout_add(&m->layout, name, dtype, rank, shape);
@@ -38,7 +36,7 @@ static gs_dtype piece_dtype(const gs_manifest *m, const gs_manifest_spec *s, con
 static void add_norm(gs_manifest *m, const gs_manifest_spec *s, gs_norm_out *out, const gs_tensor *t,
                      const char *prefix)
 {
-    char name[NAME_MAX_BYTES];
+    char name[GS_NAME_BYTES];
     const gs_dtype dtype = s->keep_dtypes ? t->dtype : GS_F32;
     const gs_dtype bias_dtype = s->norm_bias_f32 ? GS_F32 : dtype;
     const char *module_type = gs_quant_type_name(s->type);
@@ -68,7 +66,7 @@ static void add_linear(gs_manifest *m, const gs_manifest_spec *s, gs_linear_out 
     for (int i = 0; i < scheme->n_pieces && !choice.dropped; i++) {
         const gs_piece_spec *p = &scheme->pieces[i];
         if (p->piece == GS_PIECE_BIAS && !bias) continue;
-        char name[NAME_MAX_BYTES];
+        char name[GS_NAME_BYTES];
         snprintf(name, sizeof name, "%s%s", prefix, p->suffix);
         int64_t shape[2];
         const int rank = gs_piece_shape(p, &layout, rows, in, shape);
@@ -80,23 +78,19 @@ static void add_linear(gs_manifest *m, const gs_manifest_spec *s, gs_linear_out 
 
 static void add_kv(gs_manifest *m, const gs_manifest_spec *s, int block, gs_block_out *out)
 {
-    static const char *const part[GS_KV_PARTS] = {".k_proj.kv_cache_scale", ".k_proj.kv_cache_offset",
-                                                  ".v_proj.kv_cache_scale", ".v_proj.kv_cache_offset"};
     const int64_t width = s->config->groups * s->config->head_dim;
     for (int i = 0; i < GS_KV_PARTS; i++) {
-        char name[NAME_MAX_BYTES];
-        gs_linear_name(s->family, block, GS_QKV, part[i], name, sizeof name);
+        char name[GS_NAME_BYTES];
+        gs_kv_name(s->family, block, i, false, name, sizeof name);
         out->kv[i] = s->kv ? add(m, "C8", name, m->floats, 1, &width) : -1;
     }
 }
 
 static void add_attention(gs_manifest *m, const gs_manifest_spec *s, int block, gs_block_out *out)
 {
-    static const char *const part[GS_FA_PARTS] = {".fa_q.scale",  ".fa_k.scale",  ".fa_v.scale",
-                                                  ".fa_q.offset", ".fa_k.offset", ".fa_v.offset"};
     for (int i = 0; i < GS_FA_PARTS; i++) {
-        char name[NAME_MAX_BYTES];
-        gs_attention_name(s->family, block, part[i], name, sizeof name);
+        char name[GS_NAME_BYTES];
+        gs_fa_name(s->family, block, i, name, sizeof name);
         const int64_t shape[2] = {i % 3 == 0 ? s->config->heads : s->config->groups, 1};
         const bool written = s->fa && s->fa[block];
         out->fa[i] = written ? add(m, "FAQuant", name, i < 3 ? m->floats : GS_I8, 2, shape) : -1;
@@ -105,34 +99,23 @@ static void add_attention(gs_manifest *m, const gs_manifest_spec *s, int block, 
 
 static void add_block_norm(gs_manifest *m, const gs_manifest_spec *s, int block, gs_norm norm)
 {
-    char name[NAME_MAX_BYTES];
+    char name[GS_NAME_BYTES];
     gs_norm_name(s->family, block, norm, "", name, sizeof name);
     add_norm(m, s, &m->block[block].norm[norm], s->tensors->block[block].norm[norm], name);
-}
-
-/* The reference's wrapper of do_smooth shows the attention as "self_attn". */
-static void wrap_name(const gs_manifest_spec *s, char *name, size_t n)
-{
-    static const char from[] = ".self_attention.", to[] = ".self_attn.";
-    char *at = s->wrapped_names ? strstr(name, from) : NULL;
-    if (!at) return;
-    char tail[NAME_MAX_BYTES];
-    snprintf(tail, sizeof tail, "%s", at + sizeof from - 1);
-    snprintf(at, n - (size_t)(at - name), "%s%s", to, tail);
 }
 
 static void add_block(gs_manifest *m, const gs_manifest_spec *s, int block)
 {
     const gs_block_tensors *t = &s->tensors->block[block];
     gs_block_out *out = &m->block[block];
-    char name[NAME_MAX_BYTES];
+    char name[GS_NAME_BYTES];
     for (int role = 0; role < GS_ROLES; role++) {
         if (role == GS_QKV && !s->wrapped_names) add_block_norm(m, s, block, GS_NORM_INPUT);
         if (role == GS_H4 && !s->wrapped_names) add_block_norm(m, s, block, GS_NORM_POST);
         if (role == GS_QKV) add_kv(m, s, block, out);
         if (role == GS_QKV) add_attention(m, s, block, out);
         gs_linear_name(s->family, block, (gs_role)role, "", name, sizeof name);
-        wrap_name(s, name, sizeof name);
+        if (s->wrapped_names) gs_wrap_name(name, sizeof name); /* the reference's do_smooth */
         const gs_tensor *bias = t->bias[role];
         if (role == GS_H4 && s->h4_bias && !bias) bias = t->weight[role];
         add_linear(m, s, &out->linear[role], name, s->choice[block * GS_ROLES + role],
@@ -151,7 +134,7 @@ void gs_manifest_build(gs_manifest *m, const gs_manifest_spec *s)
     m->block = gs_alloc_array((size_t)layers, sizeof *m->block);
     m->embedding = add_float(m, s, s->tensors->embedding, s->family->embedding);
     for (int block = 0; block < layers; block++) add_block(m, s, block);
-    char name[NAME_MAX_BYTES];
+    char name[GS_NAME_BYTES];
     snprintf(name, sizeof name, "%s", s->family->final_norm);
     char *tail = strrchr(name, '.'); /* ".weight" */
     if (tail) *tail = '\0';

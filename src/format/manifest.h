@@ -4,13 +4,11 @@
 #ifndef GS_FORMAT_MANIFEST_H
 #define GS_FORMAT_MANIFEST_H
 
+#include "format/names.h"
 #include "io/writer.h"
 #include "model/family.h"
 #include "quant/rule.h"
 #include "quant/scheme.h"
-
-enum { GS_FA_PARTS = 6 }; /* scales of q, k, v, then offsets of q, k, v */
-enum { GS_KV_K_SCALE, GS_KV_K_OFFSET, GS_KV_V_SCALE, GS_KV_V_OFFSET, GS_KV_PARTS };
 
 /* What was decided for one linear before the walk. */
 typedef struct gs_choice {

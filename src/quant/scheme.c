@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "quant/scheme.h"
 
+#include <string.h>
+
 #include "quant/w4a4.h"
 
 #define COUNT(a) (int)(sizeof(a) / sizeof((a)[0]))
@@ -66,6 +68,14 @@ const gs_scheme *gs_scheme_get(gs_quant_type type)
         if (schemes[i].type == type) return &schemes[i];
     }
     return &schemes[0];
+}
+
+const gs_scheme *gs_scheme_find(const char *name)
+{
+    for (int i = 0; i < COUNT(schemes); i++) {
+        if (strcmp(schemes[i].name, name) == 0) return &schemes[i];
+    }
+    return NULL;
 }
 
 gs_dtype gs_piece_dtype(const gs_scheme *s, gs_piece piece, const gs_weight_layout *layout, gs_dtype floats,

@@ -56,6 +56,7 @@ typedef struct gs_scheme {
 } gs_scheme;
 
 const gs_scheme *gs_scheme_get(gs_quant_type type); /* never NULL */
+const gs_scheme *gs_scheme_find(const char *name);  /* by the word of the description; NULL = none */
 /* dtype a piece is written with. layout: NULL = plain, int8 codes with one scale per row. floats: the dtype of float tensors in
  * this output (BF16, F16 or F32); deq_i64: the int64 encoding of deq_scale. weight_offset_second is int64 in every output. */
 gs_dtype gs_piece_dtype(const gs_scheme *s, gs_piece piece, const gs_weight_layout *layout, gs_dtype floats,
