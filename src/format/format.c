@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "format/target.h"
 #include "io/json.h"
 
 const gs_format *gs_format_get(const gs_recipe *recipe)
@@ -131,16 +132,23 @@ static void quantization_config(gs_str *s, const gs_recipe *recipe, const gs_res
 gs_status gs_format_config(const gs_format *f, const gs_config *c, const gs_recipe *recipe, const gs_resolved *r,
                            char **out, size_t *n, gs_error *err)
 {
-    char dtype[24], type[48], quantize[64];
-    snprintf(dtype, sizeof dtype, "\"%s\"", c->torch_dtype);
+    const gs_target *target = gs_target_find(recipe->target);
+    const char *model = target && target->model_name ? target->model_name(c) : NULL;
+    char dtype[24], type[48], quantize[64], name[64];
+    snprintf(dtype, sizeof dtype, "\"%s\"", target && c->dtype == GS_F32 ? "bfloat16" : c->torch_dtype);
+    snprintf(name, sizeof name, "\"%s\"", model ? model : "");
     lower_type(r->type, type, sizeof type);
     snprintf(quantize, sizeof quantize, "\"%s\"", type);
     gs_str quantization;
     gs_str_init(&quantization);
     quantization_config(&quantization, recipe, r);
-    const gs_json_set sets[] = {
-        {"torch_dtype", dtype}, {"quantize", quantize}, {"quantization_config", quantization.data}};
-    const int n_sets = f->config_quantize ? 3 : 1;
+    gs_json_set sets[4] = {{"torch_dtype", dtype}};
+    int n_sets = 1;
+    if (model) sets[n_sets++] = (gs_json_set){"_name_or_path", name};
+    if (f->config_quantize) {
+        sets[n_sets++] = (gs_json_set){"quantize", quantize};
+        sets[n_sets++] = (gs_json_set){"quantization_config", quantization.data};
+    }
     const gs_status status = gs_json_rewrite(c->text, c->text_bytes, "config.json", 4, sets, n_sets, out, n, err);
     gs_str_release(&quantization);
     return status;

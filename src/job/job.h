@@ -5,6 +5,7 @@
 
 #include "calib/observer.h"
 #include "format/format.h"
+#include "format/target.h"
 #include "io/outdir.h"
 #include "kernels/compute.h"
 #include "job/transform.h"
@@ -19,6 +20,7 @@ typedef struct gs_job {
     const gs_watch *watch;
     gs_resolved resolved;
     const gs_format *format;
+    const gs_target *target; /* NULL = the reference's layout */
 
     gs_config config;
     const gs_family *family;
@@ -62,6 +64,8 @@ typedef struct gs_job {
 /* prepare.c: check recipe and inputs, open everything, tokenize. */
 gs_status gs_job_prepare(gs_job *job, gs_error *err) GS_CHECKED;
 void gs_job_release(gs_job *job);
+/* Would --target load this? Asked again when the rankings have changed what stays float. */
+gs_status gs_job_check_target(const gs_job *job, gs_error *err) GS_CHECKED;
 /* texts.c: calibration and outlier texts to token ids. */
 gs_status gs_job_read_texts(gs_job *job, gs_error *err) GS_CHECKED;
 

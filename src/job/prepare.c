@@ -62,11 +62,24 @@ static void warn_dropped_bias(const gs_job *job)
     for (int b = 0; b < job->config.layers && job->recipe->do_smooth; b++)
         dropped +=
             !gs_job_is_quantized(job, gs_job_linear(b, GS_QKV)) + !gs_job_is_quantized(job, gs_job_linear(b, GS_H4));
-    if (dropped > 0 && !job->recipe->mindie_format)
+    if (dropped > 0)
         gs_job_message(job, GS_WARNING,
                        "do_smooth: %d norms stand in front of linears that stay float; MindIE drops their bias and "
-                       "computes something else. Quantize those linears, or use --mindie_format",
+                       "computes something else. Quantize those linears",
                        dropped);
+}
+
+gs_status gs_job_check_target(const gs_job *job, gs_error *err)
+{
+    if (!job->target) return GS_OK;
+    const gs_target_request q = {job->recipe, &job->resolved, &job->config, job->choice, job->n_linears};
+    gs_str notes;
+    gs_str_init(&notes);
+    const gs_status status = gs_target_check(job->target, &q, &notes, err);
+    /* The first time everything is said; later choices can only be refused. */
+    if (status == GS_OK && job->manifest.layout.count == 0) send_notes(job, &notes);
+    gs_str_release(&notes);
+    return status;
 }
 
 gs_status gs_job_prepare(gs_job *job, gs_error *err)
@@ -74,13 +87,15 @@ gs_status gs_job_prepare(gs_job *job, gs_error *err)
     const gs_recipe *r = job->recipe;
     GS_TRY(resolve(job, err));
     job->format = gs_format_get(r);
+    job->target = gs_target_find(r->target);
     GS_TRY(gs_config_read(&job->config, r->model_path, err));
     GS_TRY(gs_family_find(&job->config, &job->family, err));
     GS_TRY(gs_outdir_check(r->save_directory, r->model_path, r->overwrite, err));
     job->smoother = gs_smoother_find(r->anti_method);
     job->transform = gs_alloc_array((size_t)job->config.layers, sizeof *job->transform);
     GS_TRY(gs_job_choose(job, err));
-    warn_dropped_bias(job);
+    GS_TRY(gs_job_check_target(job, err));
+    if (!job->target) warn_dropped_bias(job);
     if (r->use_fa_quant)
         gs_job_message(
             job, GS_WARNING,

@@ -16,6 +16,7 @@ static gs_status rank_layers(gs_job *job, gs_error *err)
         if (job->fa_pending) gs_job_choose_attention(job);
     }
     gs_job_set_streams(job);
+    GS_TRY(gs_job_check_target(job, err));
     return gs_job_plan(job, err);
 }
 

@@ -60,6 +60,12 @@ static gs_status check_words(const gs_recipe *r, gs_error *err)
         return gs_fail(err, GS_ERR_USAGE, "--save_directory is required: the directory to write the result to");
     GS_TRY(check_choice(r, "device_type", r->device_type, err));
     GS_TRY(check_choice(r, "save_dtype", r->save_dtype, err));
+    if (r->target != NULL) GS_TRY(check_choice(r, "target", r->target, err));
+    if (r->target != NULL && r->reference_compat)
+        return gs_fail(err, GS_ERR_USAGE,
+                       "--target %s writes what that engine loads, --reference_compat what the script wrote, which it "
+                       "may not load; leave one of them out",
+                       r->target);
     GS_TRY(check_least("act_method", r->act_method, 1, err));
     if (r->act_method > 3) return gs_fail(err, GS_ERR_USAGE, "act_method = %d is larger than 3.", r->act_method);
     return check_least("threads", r->threads, 0, err);

@@ -13,6 +13,7 @@
 static const char *const devices[] = {"cpu", "npu", NULL};
 static const char *const act_methods[] = {"1", "2", "3", NULL};
 static const char *const save_dtypes[] = {"checkpoint", "float32", NULL};
+static const char *const targets[] = {"mindie", "vllm-ascend", NULL};
 
 const gs_option gs_options[] = {
     {"model_path", GS_OPT_STRING, FIELD(model_path), NULL, NULL, "directory of the float checkpoint",
@@ -131,6 +132,12 @@ const gs_option gs_options[] = {
      "`checkpoint`: what engines want and a run on an NPU writes: float tensors as the checkpoint stores them, "
      "deq_scale F32 under "
      "bfloat16 and I64 under float16. `float32`: what the script writes on a CPU.",
+     true},
+    {"target", GS_OPT_STRING, FIELD(target), NULL, targets, "engine that is to load the result: mindie or vllm-ascend",
+     "What that engine cannot load is refused before any work, with what it can. Otherwise the layout stays the "
+     "reference's, with what the engine wants otherwise: vllm-ascend finds the key/value scales under "
+     "self_attention.k_proj and v_proj, MindIE finds glm-4 in _name_or_path; deq_scale and scales fit torch_dtype. Not "
+     "together with --reference_compat.",
      true},
     {"reference_compat", GS_OPT_FLAG, FIELD(reference_compat), NULL, NULL, "reproduce the reference's own mistakes",
      "Switches every row of docs/differences.md back to what the script does. Implies --no_extras.", true},
