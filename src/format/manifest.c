@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "format/target.h"
+
 static int64_t add(gs_manifest *m, const char *type, const char *name, gs_dtype dtype, int rank, const int64_t *shape)
 {
     const int64_t index = gs_layout_add(&m->layout, name, dtype, rank, shape);
@@ -81,7 +83,7 @@ static void add_kv(gs_manifest *m, const gs_manifest_spec *s, int block, gs_bloc
     const int64_t width = s->config->groups * s->config->head_dim;
     for (int i = 0; i < GS_KV_PARTS; i++) {
         char name[GS_NAME_BYTES];
-        gs_kv_name(s->family, block, i, s->kv_on_attention, name, sizeof name);
+        gs_kv_name(s->family, block, i, s->target && s->target->kv_on_attention, name, sizeof name);
         out->kv[i] = s->kv ? add(m, "C8", name, m->floats, 1, &width) : -1;
     }
 }
@@ -126,7 +128,8 @@ static void add_block(gs_manifest *m, const gs_manifest_spec *s, int block)
 
 void gs_manifest_build(gs_manifest *m, const gs_manifest_spec *s)
 {
-    *m = (gs_manifest){.floats = s->floats};
+    /* Scales are in the type that --target computes in, else in that of the float tensors beside them. */
+    *m = (gs_manifest){.floats = s->target ? gs_target_dtype(s->config) : s->keep_dtypes ? s->config->dtype : GS_F32};
     /* Only bfloat16 keeps deq_scale as float32; everything else gets the bit pattern in int64 (the engines' rule). */
     m->deq_i64 = m->floats != GS_BF16;
     gs_layout_init(&m->layout);

@@ -54,12 +54,11 @@ typedef struct gs_manifest_spec {
     const gs_choice *choice;
     const gs_weight_rule *rule;
     const gs_recipe *recipe;
-    gs_quant_type type; /* of the model: what ".module" norms are typed as */
+    const struct gs_target *target; /* NULL = the reference's layout */
+    gs_quant_type type;             /* of the model: what ".module" norms are typed as */
     bool kv;
-    bool kv_on_attention; /* the cache's tensors are named after the attention, not after QKV */
-    const bool *fa;       /* [layers] attention is quantized (FA3); NULL = nowhere */
+    const bool *fa; /* [layers] attention is quantized (FA3); NULL = nowhere */
     bool keep_dtypes;
-    gs_dtype floats;    /* of derived float tensors */
     bool norm_bias;     /* norms are written with a bias (anti_method m1 … m5, do_smooth) */
     bool norm_bias_f32; /* … in float32 whatever the rest is: those methods create it so */
     bool norm_module;   /* … and under ".module" too */

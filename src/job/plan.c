@@ -189,13 +189,6 @@ static gs_status check_space(const gs_job *job, gs_error *err)
                    job->recipe->save_directory, (double)need / 1e9, (double)have / 1e9);
 }
 
-/* The type of scales and other derived float tensors: what --target computes in, else what is written beside them. */
-static gs_dtype derived_floats(const gs_job *job)
-{
-    if (job->target) return gs_target_dtype(&job->config);
-    return job->resolved.npu_dtypes ? job->config.dtype : GS_F32;
-}
-
 gs_status gs_job_plan(gs_job *job, gs_error *err)
 {
     const gs_recipe *r = job->recipe;
@@ -210,9 +203,8 @@ gs_status gs_job_plan(gs_job *job, gs_error *err)
         .recipe = r,
         .type = job->resolved.type,
         .kv = r->use_kvcache_quant && !wrapped && !job->data_free,
-        .kv_on_attention = job->target && job->target->kv_on_attention,
+        .target = job->target,
         .keep_dtypes = job->resolved.npu_dtypes,
-        .floats = derived_floats(job),
         .norm_bias = r->do_smooth || (job->smoother && job->smoother->norm_bias),
         .norm_bias_f32 = !r->do_smooth,
         .norm_module = r->mindie_format,
