@@ -152,6 +152,20 @@ typedef struct gs_type_total {
     uint64_t bytes;
 } gs_type_total;
 
+/* What a run has read, so that it can be told from what looks like it. */
+typedef struct gs_input_file {
+    const char *kind; /* "weights", "config", "copied", "calib_file", "anti_file" */
+    char *name;       /* inside the model directory; NULL for texts, which may lie anywhere */
+    uint64_t bytes;
+    char sha256[65]; /* of the content; of header and samples for "weights" (docs/report.md) */
+} gs_input_file;
+
+/* What gs_watch.message was told. */
+typedef struct gs_report_message {
+    gs_level level;
+    char *text;
+} gs_report_message;
+
 typedef struct gs_report {
     char *quant_type; /* model_quant_type */
     char *output;     /* directory */
@@ -168,6 +182,10 @@ typedef struct gs_report {
     int n_files;
     gs_type_total types[8];
     int n_types;
+    gs_input_file *inputs;
+    int n_inputs;
+    gs_report_message *messages;
+    int n_messages;
     int64_t n_samples, n_tokens;
     uint64_t input_bytes, output_bytes;
     uint64_t planned_peak_bytes;  /* what the plan promised */

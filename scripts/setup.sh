@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs what building, testing and checking glmslim need, on Debian 12 and its relatives. Looks first and installs only what
 # is missing, so a second run needs no network. Usage: scripts/setup.sh [build|dev]
-#   build   compiler, cmake, ninja, jansson, and the test libraries (default)
+#   build   compiler, cmake, ninja, jansson, libcrypto, and the test libraries (default)
 #   dev     also clang, sanitizer runtime, formatter and linters
 # SPDX-License-Identifier: Apache-2.0
 set -eu
@@ -14,6 +14,7 @@ cmake              command -v cmake
 ninja-build        command -v ninja
 pkg-config         command -v pkg-config
 libjansson-dev     pkg-config --atleast-version=2.13 jansson
+libssl-dev         pkg-config --exists libcrypto
 libcmocka-dev      pkg-config --exists cmocka
 libpcre2-dev       pkg-config --exists libpcre2-8
 LIST

@@ -96,10 +96,20 @@ void gs_job_phase(gs_job *job, const char *name, double seconds); /* adds to the
 
 /* finish.c: index, description, config.json, copied files. */
 gs_status gs_job_side_files(const gs_job *job, const char *dir, gs_error *err) GS_CHECKED;
+/* One of them, mode 0600; frees text. */
+gs_status gs_job_write_text(const char *dir, const char *name, char *text, size_t n, gs_error *err) GS_CHECKED;
+
+/* extras.c: glmslim_report.json and glmslim_manifest.sha256; nothing without resolved.extras. */
+gs_status gs_job_extras(gs_job *job, const char *dir, gs_error *err) GS_CHECKED;
+/* A file outside of the model directory that was read; path NULL = none. */
+gs_status gs_job_note_input(gs_job *job, const char *kind, const char *path, gs_error *err) GS_CHECKED;
 
 /* report.c */
 gs_report *gs_report_create(void);
+gs_input_file *gs_report_add_input(gs_report *r, const char *kind, const char *name);
+void gs_report_add_message(gs_report *r, gs_level level, const char *text);
 void gs_report_plan(gs_job *job);
-void gs_report_finish(gs_job *job);
+void gs_report_results(gs_job *job);      /* after the walk: what it found, the same on every machine */
+void gs_report_measurements(gs_job *job); /* at the end: time and memory */
 
 #endif

@@ -7,13 +7,13 @@
 
 void gs_job_message(const gs_job *job, gs_level level, const char *fmt, ...)
 {
-    if (!job->watch || !job->watch->message) return;
     char text[2048];
     va_list args;
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    job->watch->message(job->watch->ctx, level, text);
+    gs_report_add_message(job->report, level, text);
+    if (job->watch && job->watch->message) job->watch->message(job->watch->ctx, level, text);
 }
 
 void gs_job_progress(gs_job *job, const char *step, int block)

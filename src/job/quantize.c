@@ -31,6 +31,10 @@ static gs_status write_output(gs_job *job, const char *dir, gs_error *err)
     gs_writer_free(writer);
     if (status == GS_OK) status = gs_job_side_files(job, dir, err);
     gs_job_phase(job, "finish", gs_seconds() - t0);
+    if (status == GS_OK) gs_report_results(job);
+    const double t1 = gs_seconds();
+    if (status == GS_OK) status = gs_job_extras(job, dir, err);
+    if (job->resolved.extras) gs_job_phase(job, "hash", gs_seconds() - t1);
     return status;
 }
 
@@ -64,7 +68,7 @@ static gs_status quantize(gs_job *job, gs_error *err)
         return GS_OK;
     }
     GS_TRY(run(job, err));
-    gs_report_finish(job);
+    gs_report_measurements(job);
     return GS_OK;
 }
 

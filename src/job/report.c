@@ -13,12 +13,30 @@ void gs_report_free(gs_report *r)
     for (int i = 0; i < r->n_linears; i++) gs_free((void *)(uintptr_t)r->linears[i].name);
     for (int i = 0; i < r->n_files; i++) gs_free((void *)(uintptr_t)r->files[i].name);
     for (int i = 0; i < r->n_groups; i++) gs_free(r->groups[i].name);
+    for (int i = 0; i < r->n_inputs; i++) gs_free(r->inputs[i].name);
+    for (int i = 0; i < r->n_messages; i++) gs_free(r->messages[i].text);
+    gs_free(r->inputs);
+    gs_free(r->messages);
     gs_free(r->groups);
     gs_free(r->linears);
     gs_free(r->files);
     gs_free(r->quant_type);
     gs_free(r->output);
     gs_free(r);
+}
+
+gs_input_file *gs_report_add_input(gs_report *r, const char *kind, const char *name)
+{
+    r->inputs = gs_realloc_array(r->inputs, (size_t)r->n_inputs + 1, sizeof *r->inputs);
+    gs_input_file *f = &r->inputs[r->n_inputs++];
+    *f = (gs_input_file){.kind = kind, .name = name ? gs_strdup(name) : NULL};
+    return f;
+}
+
+void gs_report_add_message(gs_report *r, gs_level level, const char *text)
+{
+    r->messages = gs_realloc_array(r->messages, (size_t)r->n_messages + 1, sizeof *r->messages);
+    r->messages[r->n_messages++] = (gs_report_message){level, gs_strdup(text)};
 }
 
 static void plan_linear(gs_job *job, int i, gs_linear_result *l)
@@ -140,12 +158,16 @@ static void report_groups(gs_report *r, const gs_job *job)
     }
 }
 
-void gs_report_finish(gs_job *job)
+void gs_report_results(gs_job *job)
 {
     report_groups(job->report, job);
-    gs_report *r = job->report;
     for (int i = 0; i < job->n_linears; i++)
-        if (job->score[i].seen) r->linears[i].score = gs_score_value(&job->score[i]);
+        if (job->score[i].seen) job->report->linears[i].score = gs_score_value(&job->score[i]);
+}
+
+void gs_report_measurements(gs_job *job)
+{
+    gs_report *r = job->report;
     for (int kind = 0; kind < GS_GEMM_KINDS; kind++) {
         r->gemm[kind].seconds = job->compute.work[kind].seconds;
         r->gemm[kind].operations = job->compute.work[kind].operations;

@@ -38,6 +38,7 @@ static gs_status read_calibration(gs_job *job, gs_texts *texts, gs_error *err)
     const gs_recipe *r = job->recipe;
     const gs_text_keys keys = gs_compat(r, GS_COMPAT_ONLY_PROMPT_KEY) ? GS_KEYS_PROMPT_ONLY : GS_KEYS_ALL;
     if (r->calib_file) GS_TRY(gs_texts_read(texts, r->calib_file, keys, err));
+    GS_TRY(gs_job_note_input(job, "calib_file", r->calib_file, err));
     const int64_t from_file = texts->count;
     if (r->calib_texts) GS_TRY(gs_texts_append(texts, r->calib_texts, err));
     if (r->calib_texts)
@@ -68,6 +69,7 @@ static gs_status read_anti(gs_job *job, const gs_tokenizer *tokenizer, gs_error 
                          "%s holds no samples: calib_data must not be empty. --anti_method %s needs texts to see "
                          "outliers in",
                          r->anti_file, r->anti_method);
+    if (status == GS_OK && job->smoother) status = gs_job_note_input(job, "anti_file", r->anti_file, err);
     if (status == GS_OK && !r->anti_file)
         gs_job_message(job, GS_INFO,
                        "no --anti_file: outliers are looked for in the built-in bilingual set (%lld samples)",

@@ -147,7 +147,8 @@ const gs_option gs_options[] = {
      "The new directory is finished first, then exchanged by rename; the old one is deleted after that.", true},
     {"dry_run", GS_OPT_FLAG, FIELD(dry_run), NULL, NULL, "print the plan, write nothing",
      "Tensors by type, bytes, files, peak memory and estimated time.", true},
-    {"no_extras", GS_OPT_FLAG, FIELD(no_extras), NULL, NULL, "write only the files the reference writes", "", true},
+    {"no_extras", GS_OPT_FLAG, FIELD(no_extras), NULL, NULL, "write only the files the reference writes",
+     "Leaves out glmslim_report.json and glmslim_manifest.sha256 (docs/report.md).", true},
     {"threads", GS_OPT_INT, FIELD(threads), "0", NULL, "threads; 0 = all this process may use",
      "The result does not depend on it.", true},
 };
@@ -161,6 +162,15 @@ const gs_option *gs_option_find(const char *name)
     for (int i = 0; i < gs_option_count; i++)
         if (strcmp(gs_options[i].name, name) == 0) return &gs_options[i];
     return NULL;
+}
+
+bool gs_option_is_local(const gs_option *o)
+{
+    static const char *const local[] = {"model_path", "save_directory", "calib_file", "anti_file",    "overwrite",
+                                        "dry_run",    "no_extras",      "threads",    "strict_device"};
+    for (size_t i = 0; i < sizeof local / sizeof local[0]; i++)
+        if (strcmp(o->name, local[i]) == 0) return true;
+    return false;
 }
 
 bool gs_option_given(const gs_recipe *r, const char *name)

@@ -53,6 +53,8 @@ typedef struct gs_option_parse {
 } gs_option_parse;
 gs_status gs_options_parse_rows(gs_option_parse *request, int argc, char **argv, gs_error *err) GS_CHECKED;
 
+/* It says where files are or how the work is done, and never changes what a result is: threads, paths, overwrite, … */
+bool gs_option_is_local(const gs_option *o);
 bool gs_option_given(const gs_recipe *r, const char *name);
 void gs_options_help(gs_str *out, const char *program); /* --help of the quantizing command */
 void gs_options_help_rows(gs_str *out, const gs_option *rows, int count);

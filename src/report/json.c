@@ -1,4 +1,5 @@
-/* The report as JSON for a program. Keys are stable; numbers that are not known are null.
+/* The report as JSON for a program, and the part of it that goes into the output. Keys are stable; numbers that are not known
+ * are null.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
@@ -75,12 +76,13 @@ static void put_option(gs_json_out *j, const gs_recipe *recipe, const gs_option 
     }
 }
 
-static void put_recipe(gs_json_out *j, const gs_recipe *recipe)
+static void put_recipe(gs_json_out *j, const gs_recipe *recipe, bool local)
 {
     if (recipe == NULL) return;
     gs_json_out_key(j, "recipe");
     gs_json_out_begin(j, '{');
-    for (int i = 0; i < gs_option_count; i++) put_option(j, recipe, &gs_options[i]);
+    for (int i = 0; i < gs_option_count; i++)
+        if (local || !gs_option_is_local(&gs_options[i])) put_option(j, recipe, &gs_options[i]);
     gs_json_out_end(j);
 }
 
@@ -176,6 +178,66 @@ static void put_measured(gs_json_out *j, const gs_report *r)
     gs_json_out_end(j);
 }
 
+static void put_inputs(gs_json_out *j, const gs_report *r)
+{
+    gs_json_out_key(j, "inputs");
+    gs_json_out_begin(j, '[');
+    for (int i = 0; i < r->n_inputs; i++) {
+        const gs_input_file *f = &r->inputs[i];
+        gs_json_out_begin(j, '{');
+        put_key_text(j, "kind", f->kind);
+        put_key_text(j, "name", f->name);
+        put_int(j, "bytes", (int64_t)f->bytes);
+        put_key_text(j, strcmp(f->kind, "weights") == 0 ? "sample_sha256" : "sha256", f->sha256);
+        gs_json_out_end(j);
+    }
+    gs_json_out_end(j);
+}
+
+static void put_messages(gs_json_out *j, const gs_report *r)
+{
+    gs_json_out_key(j, "messages");
+    gs_json_out_begin(j, '[');
+    for (int i = 0; i < r->n_messages; i++) {
+        gs_json_out_begin(j, '{');
+        put_key_text(j, "level", r->messages[i].level == GS_WARNING ? "warning" : "note");
+        put_key_text(j, "text", r->messages[i].text);
+        gs_json_out_end(j);
+    }
+    gs_json_out_end(j);
+}
+
+static void put_layers(gs_json_out *j, const gs_report *r)
+{
+    gs_json_out_key(j, "groups");
+    gs_json_out_begin(j, '[');
+    for (int i = 0; i < r->n_groups; i++) put_group(j, &r->groups[i]);
+    gs_json_out_end(j);
+    gs_json_out_key(j, "linears");
+    gs_json_out_begin(j, '[');
+    for (int i = 0; i < r->n_linears; i++) put_linear(j, &r->linears[i]);
+    gs_json_out_end(j);
+}
+
+/* What may stand here: nothing that another machine, directory, day or number of threads would change. */
+char *gs_report_record(const gs_report *r, const gs_recipe *recipe, size_t *n)
+{
+    gs_json_out *j = gs_json_out_create(2);
+    gs_json_out_begin(j, '{');
+    put_key_text(j, "glmslim", GLMSLIM_VERSION);
+    put_key_text(j, "quant_type", r->quant_type);
+    put_recipe(j, recipe, false);
+    put_int(j, "samples", r->n_samples);
+    put_int(j, "tokens", r->n_tokens);
+    put_inputs(j, r);
+    put_int(j, "input_bytes", (int64_t)r->input_bytes);
+    put_int(j, "output_bytes", (int64_t)r->output_bytes);
+    put_totals(j, r);
+    put_layers(j, r);
+    gs_json_out_end(j);
+    return gs_json_out_finish(j, n);
+}
+
 char *gs_report_json(const gs_report *r, const gs_recipe *recipe, size_t *n)
 {
     gs_json_out *j = gs_json_out_create(2);
@@ -197,15 +259,10 @@ char *gs_report_json(const gs_report *r, const gs_recipe *recipe, size_t *n)
     put_key_text(j, "cpu", r->cpu);
     put_totals(j, r);
     put_measured(j, r);
-    gs_json_out_key(j, "groups");
-    gs_json_out_begin(j, '[');
-    for (int i = 0; i < r->n_groups; i++) put_group(j, &r->groups[i]);
-    gs_json_out_end(j);
-    gs_json_out_key(j, "linears");
-    gs_json_out_begin(j, '[');
-    for (int i = 0; i < r->n_linears; i++) put_linear(j, &r->linears[i]);
-    gs_json_out_end(j);
-    put_recipe(j, recipe);
+    put_inputs(j, r);
+    put_messages(j, r);
+    put_layers(j, r);
+    put_recipe(j, recipe, true);
     gs_json_out_end(j);
     return gs_json_out_finish(j, n);
 }

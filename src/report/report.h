@@ -7,6 +7,8 @@
 void gs_report_text(const gs_report *r, gs_str *out);      /* summary: per-layer table, sizes, time per phase */
 void gs_report_plan_text(const gs_report *r, gs_str *out); /* --dry_run: tensors by type, bytes, files, memory, time */
 char *gs_report_json(const gs_report *r, const gs_recipe *recipe, size_t *n); /* caller gs_free()s */
-void gs_bytes_text(uint64_t bytes, char out[32]);                             /* "1.23 GB" (decimal) */
+/* glmslim_report.json: what depends on inputs and recipe alone, the same bytes on every machine. Caller gs_free()s. */
+char *gs_report_record(const gs_report *r, const gs_recipe *recipe, size_t *n);
+void gs_bytes_text(uint64_t bytes, char out[32]); /* "1.23 GB" (decimal) */
 
 #endif

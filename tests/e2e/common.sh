@@ -92,6 +92,9 @@ refused() {
 # digest DIR: one line per file, name and content, without anything that may differ between directories.
 digest() { (cd "$1" && find . -type f -printf '%P\n' | sort | xargs -d '\n' sha256sum); }
 
+# model DIR: the same without the two files that say how the result was made, for results that are equal but made differently.
+model() { digest "$1" | grep -v '  glmslim_'; }
+
 finish() {
     echo "$(basename "$0"): $checks checks, $failures failed"
     [ $failures = 0 ] && [ $checks -gt 0 ]

@@ -35,7 +35,8 @@ says "documented command, summary" "$log" "query_key_value" "histogram" "default
 checks=$((checks + 1))
 [ $((SECONDS)) -lt 60 ] || fail "documented command: $SECONDS s"
 out=$scratch/clone/out/w8a8c8
-equal "files and modes" "$(listing "$out")" "750 config.json:600 generation_config.json:600 quant_model_description.json:600 \
+equal "files and modes" "$(listing "$out")" "750 config.json:600 generation_config.json:600 \
+glmslim_manifest.sha256:600 glmslim_report.json:600 quant_model_description.json:600 \
 quant_model_weight_w8a8.safetensors:400 tokenizer.model:600 tokenizer_config.json:600 "
 equal "nothing beside it" "$(cd "$scratch/clone" && find . -mindepth 1 -maxdepth 2 | sort | tr '\n' ' ')" "./demo ./out ./out/w8a8c8 "
 for file in generation_config.json tokenizer.model tokenizer_config.json; do check "$file copied" cmp "$demo/$file" "$out/$file"; done
@@ -135,23 +136,23 @@ printf '\xef\xbb\xbf%s\r\n\r\n%s\n' "${texts[@]}" >"$scratch/form.text"
 run array --calib_file "$scratch/form.array"
 for form in lines text; do
     run $form --calib_file "$scratch/form.$form"
-    equal "texts as $form" "$(digest "$scratch/$form")" "$(digest "$scratch/array")"
+    equal "texts as $form" "$(model "$scratch/$form")" "$(model "$scratch/array")"
 done
 run texts --calib_texts "${texts[@]}"
-equal "texts on the command line" "$(digest "$scratch/texts")" "$(digest "$scratch/array")"
+equal "texts on the command line" "$(model "$scratch/texts")" "$(model "$scratch/array")"
 printf '{"prompt": "%s"}\n' "${texts[0]}" >"$scratch/form.first"
 run both --calib_texts "${texts[1]}" --calib_file "$scratch/form.first"
-equal "texts from both" "$(digest "$scratch/both")" "$(digest "$scratch/array")"
+equal "texts from both" "$(model "$scratch/both")" "$(model "$scratch/array")"
 run builtin
 says "built-in texts" "$scratch/builtin.stderr" "built-in" "64 samples"
 run demo --calib_file "$calib"
-equal "built-in texts are those of the demo" "$(digest "$scratch/builtin")" "$(digest "$scratch/demo")"
-check "other texts, other ranges" test "$(digest "$scratch/builtin")" != "$(digest "$scratch/array")"
+equal "built-in texts are those of the demo" "$(model "$scratch/builtin")" "$(model "$scratch/demo")"
+check "other texts, other ranges" test "$(model "$scratch/builtin")" != "$(model "$scratch/array")"
 printf '["half a pair: \\ud800."]' >"$scratch/form.half"
 printf '["half a pair: \xef\xbf\xbd."]' >"$scratch/form.mark"
 run half --calib_file "$scratch/form.half"
 run mark --calib_file "$scratch/form.mark"
-equal "half a surrogate pair is U+FFFD" "$(digest "$scratch/half")" "$(digest "$scratch/mark")"
+equal "half a surrogate pair is U+FFFD" "$(model "$scratch/half")" "$(model "$scratch/mark")"
 
 # The histogram's bounds: the largest outliers count, except where the reference drops them.
 golden=$GS_SOURCE_DIR/tests/golden

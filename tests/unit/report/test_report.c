@@ -1,103 +1,9 @@
 /* The report as text and JSON: a small result row by row, a large one summed up, hostile strings.
  * SPDX-License-Identifier: Apache-2.0 */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "base/mem.h"
 #include "io/json.h"
 #include "recipe/options.h"
-#include "report/report.h"
+#include "fixture.h"
 #include "report/table.h"
-
-static const char *const roles[] = {"self_attention.query_key_value", "self_attention.dense", "mlp.dense_h_to_4h",
-                                    "mlp.dense_4h_to_h"};
-
-typedef struct made {
-    gs_report report;
-    gs_linear_result linears[1024];
-    char names[1024][96];
-    gs_output_file files[20];
-} made;
-
-static made *make(int layers)
-{
-    made *m = calloc(1, sizeof *m);
-    gs_report *r = &m->report;
-    r->quant_type = (char *)"W8A8";
-    r->output = (char *)"out/x";
-    r->linears = m->linears;
-    for (int i = 0; i < layers * 4; i++) {
-        gs_linear_result *l = &m->linears[i];
-        snprintf(m->names[i], sizeof m->names[i], "transformer.encoder.layers.%d.%s", i / 4, roles[i % 4]);
-        const bool is_float = i % 4 == 3;
-        *l = (gs_linear_result){.name = m->names[i],
-                                .type = is_float ? "FLOAT" : "W8A8",
-                                .why_float = is_float ? "default fallback" : NULL,
-                                .observer = is_float    ? NULL
-                                            : i % 8 < 4 ? "histogram"
-                                                        : "min-max",
-                                .score = 12.25 + i,
-                                .out = 8,
-                                .in = 4};
-        const double none = NAN;
-        l->range_min = is_float ? none : -2.5 - i;
-        l->range_max = is_float ? none : 1.25;
-        l->input_scale = is_float ? none : 0.015625 * (1 + i);
-        l->input_offset = is_float ? none : 33;
-        l->weight_sqnr_db = is_float ? none : 40.5 - 0.01 * i;
-        l->weight_scale_min = l->weight_scale_max = is_float ? none : 0.001;
-    }
-    snprintf(m->names[layers * 4], sizeof m->names[0], "transformer.output_layer");
-    m->linears[layers * 4] = (gs_linear_result){.name = m->names[layers * 4],
-                                                .type = "FLOAT",
-                                                .why_float = "last linear",
-                                                .score = NAN,
-                                                .range_min = NAN,
-                                                .range_max = NAN,
-                                                .input_scale = NAN,
-                                                .input_offset = NAN,
-                                                .weight_scale_min = NAN,
-                                                .weight_scale_max = NAN,
-                                                .weight_sqnr_db = NAN};
-    r->n_linears = layers * 4 + 1;
-    r->gemm[0] = (gs_gemm_result){"f32", 2.0, 1.5e11, 1e11};
-    r->gemm[1] = (gs_gemm_result){"s8", 0.0, 0.0, 4e11};
-    r->n_gemm = 2;
-    r->phases[0] = (gs_phase_result){"read", 20.9};
-    r->phases[1] = (gs_phase_result){"calibrate", 100};
-    r->phases[2] = (gs_phase_result){"head", 0.001}; /* too short for the text */
-    r->n_phases = 3;
-    for (int i = 0; i < 20; i++) m->files[i] = (gs_output_file){"quant_model_weight_w8a8.safetensors", 4660000, 40};
-    r->files = m->files;
-    r->n_files = 1;
-    r->types[0] = (gs_type_total){"W8A8", 24, 3000000};
-    r->types[1] = (gs_type_total){"FLOAT", 16, 1660000};
-    r->n_types = 2;
-    r->n_samples = 64;
-    r->n_tokens = 2979;
-    r->input_bytes = 8660000;
-    r->output_bytes = 4660000;
-    r->planned_peak_bytes = 100000000;
-    r->measured_peak_bytes = 93000000;
-    r->seconds = 3725;
-    r->estimated_seconds = 71;
-    r->threads = 2;
-    r->cpu = "avx512-vnni";
-    return m;
-}
-
-static void has(const char *text, const char *part)
-{
-    if (strstr(text, part) == NULL) fail_msg("\"%s\" is not in:\n%s", part, text);
-}
 
 static void test_bytes(void **state)
 {
@@ -253,11 +159,65 @@ static void test_json(void **state)
     free(m);
 }
 
+/* What goes into the output holds nothing of this machine, this place or this day. */
+static void test_record(void **state)
+{
+    (void)state;
+    made *m = make(2);
+    gs_recipe recipe;
+    gs_recipe_defaults(&recipe);
+    recipe.disable_names = (const char *const[]){"<b>&\"", NULL};
+    gs_input_file inputs[] = {{"weights", (char *)"model.safetensors", 12, "00ff"}, {"calib_file", NULL, 7, "11ee"}};
+    gs_report_message message = {GS_WARNING, (char *)"it is late"};
+    m->report.inputs = inputs;
+    m->report.n_inputs = 2;
+    m->report.messages = &message;
+    m->report.n_messages = 1;
+    size_t n, n2;
+    char *text = gs_report_record(&m->report, &recipe, &n);
+    has(text, "\"<b>&\\\"\"");
+    has(text, "\"why_float\": \"last linear\"");
+    has(text, "\"name\": \"model.safetensors\",\n      \"bytes\": 12,\n      \"sample_sha256\": \"00ff\"");
+    has(text, "\"name\": null,\n      \"bytes\": 7,\n      \"sha256\": \"11ee\"");
+    /* Everything that may differ between two runs of one recipe. */
+    m->report.output = (char *)"elsewhere";
+    m->report.seconds = 1;
+    m->report.estimated_seconds = 2;
+    m->report.planned_peak_bytes = m->report.measured_peak_bytes = 3;
+    m->report.threads = 77;
+    m->report.cpu = "c";
+    m->report.n_phases = m->report.n_gemm = m->report.n_messages = 0;
+    recipe.model_path = "m";
+    recipe.save_directory = "s";
+    recipe.calib_file = recipe.anti_file = "t";
+    recipe.threads = 9;
+    recipe.overwrite = recipe.strict_device = true;
+    recipe.given = ~(uint64_t)0;
+    char *again = gs_report_record(&m->report, &recipe, &n2);
+    assert_string_equal(text, again);
+    gs_free(again);
+    /* And what may not. */
+    recipe.act_method = 2;
+    again = gs_report_record(&m->report, &recipe, &n2);
+    assert_string_not_equal(text, again);
+    gs_free(again);
+    gs_error err;
+    json_t *doc = gs_json_parse(text, n, "record", 16, &err);
+    assert_non_null(doc);
+    static const char *const absent[] = {"output", "seconds", "threads", "cpu", "phases", "gemm", "messages"};
+    for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++) assert_null(json_object_get(doc, absent[i]));
+    assert_null(json_object_get(json_object_get(doc, "recipe"), "threads"));
+    json_decref(doc);
+    gs_free(text);
+    free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bytes), cmocka_unit_test(test_place), cmocka_unit_test(test_small),
-        cmocka_unit_test(test_large), cmocka_unit_test(test_plan),  cmocka_unit_test(test_json),
+        cmocka_unit_test(test_bytes),  cmocka_unit_test(test_place), cmocka_unit_test(test_small),
+        cmocka_unit_test(test_large),  cmocka_unit_test(test_plan),  cmocka_unit_test(test_json),
+        cmocka_unit_test(test_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
