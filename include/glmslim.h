@@ -73,6 +73,7 @@ typedef struct gs_recipe {
     /* ours */
     const char *save_dtype; /* "checkpoint" | "float32" */
     const char *target;     /* engine to write for: "mindie" | "vllm-ascend"; NULL = the reference's layout */
+    bool reduce_per_device; /* use_reduce_quant: each card its own reduce_scale */
     bool reference_compat;  /* reproduce the reference's deviations: docs/differences.md */
     bool strict_device;     /* device_type npu without an Ascend runtime is an error */
     bool overwrite;         /* replace an existing output directory */

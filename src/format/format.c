@@ -65,6 +65,7 @@ char *gs_format_description(const gs_format *f, const gs_manifest *m, const gs_r
         gs_json_out_key(j, "group_size");
         gs_json_out_int(j, r->group_size);
     }
+    if (f->version && r->comm) put(j, "reduce_quant_type", "per_channel");
     for (int64_t i = 0; i < m->layout.count; i++) put(j, m->layout.tensors[i].name, m->type[i]);
     gs_json_out_end(j);
     return gs_json_out_finish(j, n);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "format/target.h"
+#include "recipe/compat.h"
 
 static int64_t add(gs_manifest *m, const char *type, const char *name, gs_dtype dtype, int rank, const int64_t *shape)
 {
@@ -55,26 +56,115 @@ static void add_norm(gs_manifest *m, const gs_manifest_spec *s, gs_norm_out *out
     out->module_bias = add(m, module_type, name, bias_dtype, 1, t->shape);
 }
 
-/* bias: the checkpoint's, or the weight where a bias is new (its dtype counts, the length is the weight's rows). */
-static void add_linear(gs_manifest *m, const gs_manifest_spec *s, gs_linear_out *out, const char *prefix,
-                       gs_choice choice, bool row_parallel, const gs_tensor *weight, const gs_tensor *bias)
+/* A linear to be written, or one card's part of it. */
+typedef struct linear_spec {
+    const char *prefix;
+    gs_choice choice;
+    gs_weight_layout layout;
+    int64_t in;
+    const gs_tensor *weight, *bias; /* bias: the checkpoint's, or the weight where a bias is new (its dtype counts, the
+                                     * length is the weight's rows); NULL = none */
+    bool weight_alone;              /* no other piece */
+    bool one_type;                  /* the bias is typed as the linear: what the reference does to cards */
+} linear_spec;
+
+static void no_pieces(gs_linear_out *out)
 {
-    const gs_scheme *scheme = gs_scheme_get(choice.type);
-    const int64_t rows = weight->shape[0], in = weight->shape[1];
-    gs_weight_layout layout = {.scale_columns = 1};
-    if (choice.type != GS_Q_FLOAT && choice.type != GS_Q_W4A4_FLATQUANT_DYNAMIC)
-        layout = gs_weight_layout_from(s->rule, s->recipe, s->recipe->mindie_format, row_parallel, in);
     for (int i = 0; i < GS_PIECES; i++) out->piece[i] = -1;
-    for (int i = 0; i < scheme->n_pieces && !choice.dropped; i++) {
+}
+
+static void add_pieces(gs_manifest *m, const gs_manifest_spec *s, gs_linear_out *out, const linear_spec *l)
+{
+    const gs_scheme *scheme = gs_scheme_get(l->choice.type);
+    for (int i = 0; i < scheme->n_pieces && !l->choice.dropped; i++) {
         const gs_piece_spec *p = &scheme->pieces[i];
-        if (p->piece == GS_PIECE_BIAS && !bias) continue;
+        if (p->piece == GS_PIECE_BIAS && !l->bias) continue;
+        if (p->piece != GS_PIECE_WEIGHT && l->weight_alone) continue;
         char name[GS_NAME_BYTES];
-        snprintf(name, sizeof name, "%s%s", prefix, p->suffix);
+        snprintf(name, sizeof name, "%s%s", l->prefix, p->suffix);
         int64_t shape[2];
-        const int rank = gs_piece_shape(p, &layout, rows, in, shape);
+        const int rank = gs_piece_shape(p, &l->layout, l->weight->shape[0], l->in, shape);
         if (rank == 0) continue;
-        const gs_dtype dtype = piece_dtype(m, s, scheme, p->piece, &layout, weight, bias);
-        out->piece[p->piece] = add(m, p->typed_float ? "FLOAT" : scheme->name, name, dtype, rank, shape);
+        const gs_dtype dtype = piece_dtype(m, s, scheme, p->piece, &l->layout, l->weight, l->bias);
+        const char *type = p->typed_float && !l->one_type ? "FLOAT" : scheme->name;
+        out->piece[p->piece] = add(m, type, name, dtype, rank, shape);
+    }
+}
+
+static bool has_rule(gs_choice choice)
+{
+    return choice.type != GS_Q_FLOAT && choice.type != GS_Q_W4A4_FLATQUANT_DYNAMIC;
+}
+
+/* A linear that is not row-parallel. */
+static linear_spec linear_of(const gs_manifest_spec *s, const char *prefix, gs_choice choice, const gs_tensor *weight,
+                             const gs_tensor *bias)
+{
+    linear_spec l = {.prefix = prefix, .choice = choice, .in = weight->shape[1], .weight = weight, .bias = bias};
+    l.layout = (gs_weight_layout){.scale_columns = 1};
+    if (has_rule(choice)) l.layout = gs_weight_layout_from(s->rule, s->recipe, s->recipe->mindie_format, false, l.in);
+    return l;
+}
+
+/* Scales of what cards send: one for each, or one for all. */
+static void add_communication(gs_manifest *m, const gs_manifest_spec *s, gs_parallel_out *out, const linear_spec *l)
+{
+    const char *type = gs_scheme_get(l->choice.type)->name;
+    const int n = s->resolved->comm_per_rank ? s->resolved->ranks : 1;
+    char name[GS_NAME_BYTES];
+    snprintf(name, sizeof name, "%s.gather_scale", l->prefix);
+    out->gather_scale = add(m, type, name, m->floats, 1, l->weight->shape);
+    for (int r = 0; r < n; r++) {
+        if (n > 1)
+            snprintf(name, sizeof name, "%s.reduce_scale.%d", l->prefix, r);
+        else
+            snprintf(name, sizeof name, "%s.reduce_scale", l->prefix);
+        out->reduce_scale[r] = add(m, type, name, m->floats, 1, l->weight->shape);
+    }
+}
+
+static void add_ranks(gs_manifest *m, const gs_manifest_spec *s, gs_parallel_out *out, const linear_spec *whole,
+                      gs_weight_layout rank_layout)
+{
+    const int ranks = s->resolved->ranks;
+    for (int r = 0; r < ranks; r++) {
+        char prefix[GS_NAME_BYTES];
+        linear_spec l = *whole;
+        snprintf(prefix, sizeof prefix, "%s.tp_list.%d", whole->prefix, r);
+        l.prefix = prefix;
+        l.in = whole->in / ranks;
+        l.layout = rank_layout;
+        if (r > 0) l.bias = NULL;
+        l.one_type = gs_compat(s->recipe, GS_COMPAT_TP_LAYOUT);
+        add_pieces(m, s, &out->rank[r], &l);
+    }
+}
+
+/* The linear as engines load it, and, quantized, every card's part. The reference writes the parts alone, beside their codes in one
+ * piece; of a float linear not even that. */
+static void add_row_parallel(gs_manifest *m, const gs_manifest_spec *s, gs_linear_out *out, gs_parallel_out *parallel,
+                             linear_spec *l)
+{
+    const bool cards = s->resolved->ranks > 1, compat = cards && gs_compat(s->recipe, GS_COMPAT_TP_LAYOUT);
+    const bool quantized = l->choice.type != GS_Q_FLOAT, one_per_byte = s->recipe->mindie_format;
+    gs_weight_layout rank_layout = l->layout;
+    if (has_rule(l->choice)) {
+        rank_layout = gs_weight_layout_rank(s->rule, s->recipe, one_per_byte, s->resolved->ranks, l->in);
+        l->layout = compat ? rank_layout : gs_weight_layout_from(s->rule, s->recipe, one_per_byte, true, l->in);
+    }
+    if (s->resolved->comm && !l->choice.dropped) add_communication(m, s, parallel, l);
+    l->weight_alone = compat;
+    if (quantized || !compat) add_pieces(m, s, out, l);
+    l->weight_alone = false;
+    if (cards && (quantized || compat)) add_ranks(m, s, parallel, l, rank_layout);
+}
+
+static void no_parallel(gs_parallel_out *out)
+{
+    out->gather_scale = -1;
+    for (int r = 0; r < GS_RANKS_MAX; r++) {
+        out->reduce_scale[r] = -1;
+        no_pieces(&out->rank[r]);
     }
 }
 
@@ -120,8 +210,13 @@ static void add_block(gs_manifest *m, const gs_manifest_spec *s, int block)
         if (s->wrapped_names) gs_wrap_name(name, sizeof name); /* the reference's do_smooth */
         const gs_tensor *bias = t->bias[role];
         if (role == GS_H4 && s->h4_bias && !bias) bias = t->weight[role];
-        add_linear(m, s, &out->linear[role], name, s->choice[block * GS_ROLES + role],
-                   role == GS_DENSE || role == GS_4H, t->weight[role], bias);
+        no_pieces(&out->linear[role]);
+        no_parallel(&out->parallel[role]);
+        linear_spec l = linear_of(s, name, s->choice[block * GS_ROLES + role], t->weight[role], bias);
+        if (gs_role_is_row_parallel((gs_role)role))
+            add_row_parallel(m, s, &out->linear[role], &out->parallel[role], &l);
+        else
+            add_pieces(m, s, &out->linear[role], &l);
     }
     for (int norm = 0; norm < GS_NORMS && s->wrapped_names; norm++) add_block_norm(m, s, block, (gs_norm)norm);
 }
@@ -142,7 +237,9 @@ void gs_manifest_build(gs_manifest *m, const gs_manifest_spec *s)
     char *tail = strrchr(name, '.'); /* ".weight" */
     if (tail) *tail = '\0';
     add_norm(m, s, &m->final_norm, s->tensors->final_norm, name);
-    add_linear(m, s, &m->head, s->family->head, s->choice[layers * GS_ROLES], false, s->tensors->head, NULL);
+    no_pieces(&m->head);
+    const linear_spec head = linear_of(s, s->family->head, s->choice[layers * GS_ROLES], s->tensors->head, NULL);
+    add_pieces(m, s, &m->head, &head);
 }
 
 void gs_manifest_release(gs_manifest *m)

@@ -22,6 +22,11 @@ typedef struct gs_choice {
 typedef struct gs_linear_out {
     int64_t piece[GS_PIECES];
 } gs_linear_out;
+/* A row-parallel linear on several cards: scales of what they exchange, and each card's own tensors. */
+typedef struct gs_parallel_out {
+    int64_t gather_scale, reduce_scale[GS_RANKS_MAX];
+    gs_linear_out rank[GS_RANKS_MAX];
+} gs_parallel_out;
 /* A norm of a smoothed model is written with a bias, and by --mindie_format a second time under ".module". */
 typedef struct gs_norm_out {
     int64_t weight, bias, module_weight, module_bias;
@@ -31,6 +36,7 @@ typedef struct gs_block_out {
     int64_t kv[GS_KV_PARTS];
     int64_t fa[GS_FA_PARTS];
     gs_linear_out linear[GS_ROLES];
+    gs_parallel_out parallel[GS_ROLES];
 } gs_block_out;
 
 typedef struct gs_manifest {
@@ -55,6 +61,7 @@ typedef struct gs_manifest_spec {
     const gs_weight_rule *rule;
     const gs_recipe *recipe;
     const struct gs_target *target; /* NULL = the reference's layout */
+    const gs_resolved *resolved;    /* cards */
     gs_quant_type type;             /* of the model: what ".module" norms are typed as */
     bool kv;
     const bool *fa; /* [layers] attention is quantized (FA3); NULL = nowhere */

@@ -1,33 +1,63 @@
 /* The fake-quantized stream's turn in a block: each sample, in file order, fixes the input ranges it is then quantized with.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "job/walk.h"
+#include "job/parallel.h"
 
 /* Is the linear quantized for this chunk? The low-bit disable_level takes its choice back after the first sample. */
-bool gs_walk_is_fake(const gs_walk *w, gs_role role, const gs_chunk *chunk)
+static bool is_fake(const gs_walk *w, gs_role role, const gs_chunk *chunk)
 {
     const gs_choice *choice = &w->job->choice[gs_job_linear(w->block, role)];
-    return w->fake[role].active && (!choice->first_sample || chunk->first == 0);
+    const bool made = w->fake[role].active || gs_cards_take(w, role, true);
+    return made && (!choice->first_sample || chunk->first == 0);
+}
+
+/* What several cards exchange is computed from the whole input, of float linears too. */
+bool gs_walk_observes(const gs_walk *w, gs_role role, const gs_chunk *chunk)
+{
+    return is_fake(w, role, chunk) || w->cards[role].comm.ranks > 1;
+}
+
+gs_status gs_walk_observe(gs_walk *w, gs_role role, const gs_chunk *chunk, const float *x, gs_error *err)
+{
+    const bool fake = is_fake(w, role, chunk);
+    if (gs_cards_take(w, role, fake)) return gs_cards_observe(w, role, fake, chunk, x, err);
+    return gs_fake_observe(&w->fake[role], &w->job->compute, chunk, x, err);
+}
+
+gs_status gs_walk_fake_linear(gs_walk *w, gs_role role, const gs_chunk *chunk, int64_t row0, int64_t rows,
+                              const float *x, float *y, gs_error *err)
+{
+    gs_compute *c = &w->job->compute;
+    const bool fake = is_fake(w, role, chunk);
+    if (gs_cards_take(w, role, fake)) return gs_cards_forward(w, role, fake, chunk, row0, rows, x, y, err);
+    if (fake)
+        GS_TRY(gs_fake_forward(&w->fake[role], c, chunk, row0, rows, x, w->code_rows.data, y, err));
+    else
+        GS_TRY(gs_walk_float_linear(w, role, rows, x, y, err));
+    if (w->cards[role].comm.ranks == 1) gs_comm_add(&w->cards[role].comm, c, rows, y);
+    return GS_OK;
 }
 
 static void note_input(gs_walk *w, gs_role role, const gs_chunk *chunk, const float *x)
 {
     float least, greatest;
     bool finite;
-    gs_minmax(&w->job->compute, chunk->rows * w->fake[role].in, x, &least, &greatest, &finite);
+    int64_t out, in;
+    gs_role_shape(&w->job->config, role, &out, &in);
+    gs_minmax(&w->job->compute, chunk->rows * in, x, &least, &greatest, &finite);
     w->job->max_input[gs_job_linear(w->block, role)] = -least > greatest ? -least : greatest;
 }
 
 static bool wants(void *ctx, gs_role role)
 {
     const gs_walk *w = ctx;
-    return gs_walk_is_fake(w, role, &w->chunk);
+    return gs_walk_observes(w, role, &w->chunk);
 }
 
 static gs_status input(void *ctx, gs_role role, const gs_chunk *chunk, const float *x, gs_error *err)
 {
     gs_walk *w = ctx;
     if (w->job->level_pending) note_input(w, role, chunk, x);
-    const gs_status status = gs_fake_observe(&w->fake[role], &w->job->compute, chunk, x, err);
+    const gs_status status = gs_walk_observe(w, role, chunk, x, err);
     if (status == GS_OK) return GS_OK;
     char name[256];
     gs_linear_name(w->job->family, w->block, role, "", name, sizeof name);
@@ -38,9 +68,7 @@ static gs_status input(void *ctx, gs_role role, const gs_chunk *chunk, const flo
 static gs_status linear(void *ctx, gs_role role, const gs_chunk *chunk, int64_t row0, int64_t rows, const float *x,
                         float *y, gs_error *err)
 {
-    gs_walk *w = ctx;
-    if (!gs_walk_is_fake(w, role, chunk)) return gs_walk_float_linear(w, role, rows, x, y, err);
-    return gs_fake_forward(&w->fake[role], &w->job->compute, chunk, row0, rows, x, w->code_rows.data, y, err);
+    return gs_walk_fake_linear(ctx, role, chunk, row0, rows, x, y, err);
 }
 
 /* Attention after RoPE: ranges of every sample, or, while the layers are ranked, the score of the first. */
@@ -72,6 +100,7 @@ gs_status gs_step_calibrate(gs_walk *w, gs_error *err)
     const gs_block block = gs_transform_view(w->transform, w->weights);
     const gs_taps taps = {
         .ctx = w, .wants = wants, .input = input, .heads = heads, .linear = linear, .reference = w->reference};
+    gs_cards_start(w);
     if (job->fa) {
         gs_fa_range_release(&w->fa);
         gs_fa_range_init(&w->fa, job->config.heads, job->config.groups);

@@ -21,6 +21,12 @@ bool gs_job_wants_scores(const gs_job *job)
            gs_scheme_get(job->resolved.type)->static_input;
 }
 
+gs_observer_kind gs_job_observer_kind(const gs_job *job, int linear)
+{
+    if (job->recipe->act_method == 3) return gs_score_observer(&job->score[linear]);
+    return job->recipe->act_method == 2 ? GS_OBSERVE_HISTOGRAM : GS_OBSERVE_MINMAX;
+}
+
 static void linear_name(const gs_job *job, int linear, char *buf, size_t n)
 {
     if (linear == job->n_linears - 1) {
@@ -191,15 +197,15 @@ void gs_job_choose_attention(gs_job *job)
     gs_free(list);
 }
 
-/* Types with static activations, and quantized attention, calibrate on every sample. do_smooth and the rankings of the low-bit class
+/* Types with static activations, quantized attention and quantized communication calibrate on every sample. do_smooth and the rankings of the low-bit class
  * and of attention look at the first only. */
 void gs_job_set_streams(gs_job *job)
 {
     bool quantized = false;
     for (int i = 0; i < job->n_linears; i++) quantized = quantized || gs_job_is_quantized(job, i);
     const bool ranking = job->fa_pending || (job->level_pending && job->resolved.lowbit_class);
-    const bool wants_all =
-        (quantized && gs_scheme_get(job->resolved.type)->static_input) || gs_job_any_attention(job, 0);
+    const bool wants_all = (quantized && gs_scheme_get(job->resolved.type)->static_input) ||
+                           gs_job_any_attention(job, 0) || job->resolved.comm;
     const bool first = ranking || (quantized && job->recipe->do_smooth);
     job->calibrated = job->samples;
     if ((ranking || !wants_all) && job->samples.count > 0) job->calibrated.count = first ? 1 : 0;
@@ -232,7 +238,7 @@ static int until_input(int role)
 int gs_job_calibrate_until(const gs_job *job, int block)
 {
     if (job->calibrated.count == 0) return GS_UNTIL_NOTHING;
-    if (later_quantized(job, block) || gs_job_any_attention(job, block + 1)) return GS_UNTIL_END;
+    if (later_quantized(job, block) || gs_job_any_attention(job, block + 1) || job->resolved.comm) return GS_UNTIL_END;
     const int until = until_input(last_quantized(job, block));
     const bool attention = job->fa && job->fa[block];
     return attention && until < (int)GS_UNTIL_DENSE_INPUT ? (int)GS_UNTIL_DENSE_INPUT : until;

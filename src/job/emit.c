@@ -1,6 +1,6 @@
 /* What a block puts into the output: codes and scales of quantized weights, float weights and norms as they are, and, after
  * calibration, what is derived from the activation ranges. SPDX-License-Identifier: Apache-2.0 */
-#include "job/weights.h"
+#include "job/parallel.h"
 
 gs_status gs_emit_floats(gs_walk *w, int64_t index, const float *src, int64_t n, gs_error *err)
 {
@@ -50,12 +50,6 @@ gs_status gs_emit_zeros(gs_walk *w, int64_t index, gs_error *err)
     return status;
 }
 
-static gs_observer_kind observer_kind(const gs_job *job, int linear)
-{
-    if (job->recipe->act_method == 3) return gs_score_observer(&job->score[linear]);
-    return job->recipe->act_method == 2 ? GS_OBSERVE_HISTOGRAM : GS_OBSERVE_MINMAX;
-}
-
 /* Rows of the current block's smoothed weight. */
 typedef struct block_rows {
     gs_walk *w;
@@ -72,38 +66,39 @@ static gs_status read_block_rows(void *ctx, int64_t row0, int64_t rows, const fl
     return GS_OK;
 }
 
-/* The fake-quantized linear of the block at hand, with nothing observed yet; made only if a stream needs it. */
-static gs_status make_fake(gs_walk *w, gs_role role, gs_error *err)
+gs_status gs_emit_make_fake(gs_walk *w, gs_role role, gs_fake_linear *f, int64_t out, int64_t in, const float *bias,
+                            gs_error *err)
 {
     const gs_job *job = w->job;
-    const gs_packed *p = &w->weights->weight[role];
-    const float *bias = w->transform->bias[role] ? w->transform->bias[role] : w->weights->bias[role];
     const bool truncate = gs_compat(job->recipe, GS_COMPAT_HISTOGRAM_TRUNCATES);
-    gs_fake_linear *f = &w->fake[role];
-    gs_fake_release(f);
-    if (w->quant_stream.tokens == 0) return GS_OK;
     if (job->resolved.a_bit > 8) {
-        GS_TRY(gs_fake_init_weight_only(f, p->n, p->k, bias, err));
+        GS_TRY(gs_fake_init_weight_only(f, out, in, bias, err));
     } else {
-        const gs_observer_kind kind = observer_kind(job, gs_job_linear(w->block, role));
-        GS_TRY(gs_fake_init(f, p->n, p->k, kind, truncate, job->manifest.floats, bias, err));
+        const gs_observer_kind kind = gs_job_observer_kind(job, gs_job_linear(w->block, role));
+        GS_TRY(gs_fake_init(f, out, in, kind, truncate, job->manifest.floats, bias, err));
     }
     return w->reference ? gs_fake_use_reference(f, err) : GS_OK;
 }
 
+/* A linear for the calibration is made only if a stream needs it, and none where cards compute. */
 static gs_status quantize(gs_walk *w, gs_role role, const gs_linear_out *to, gs_weight_result *result, gs_error *err)
 {
     const gs_packed *p = &w->weights->weight[role];
     block_rows rows = {w, role};
-    const gs_weight_source source = {p->n, p->k, role == GS_DENSE || role == GS_4H, read_block_rows, &rows};
-    GS_TRY(make_fake(w, role, err));
-    return gs_weight_quantize(w, &source, to, w->fake[role].active ? &w->fake[role] : NULL, result, err);
+    const gs_weight_source source = {
+        .out = p->n, .in = p->k, .row_parallel = gs_role_is_row_parallel(role), .rows = read_block_rows, .ctx = &rows};
+    gs_fake_linear *f = &w->fake[role];
+    gs_fake_release(f);
+    if (w->quant_stream.tokens > 0 && !gs_cards_cut(w->job, role))
+        GS_TRY(gs_emit_make_fake(w, role, f, p->n, p->k, gs_walk_bias(w, role), err));
+    return gs_weight_quantize(w, &source, to, f->active ? f : NULL, result, err);
 }
 
 gs_status gs_emit_trial(gs_walk *w, gs_role role, gs_error *err)
 {
     const gs_choice *choice = &w->job->choice[gs_job_linear(w->block, role)];
     gs_weight_result unused;
+    if (gs_cards_cut(w->job, role)) return gs_cards_weights(w, role, false, err);
     if (choice->type == GS_Q_FLOAT && !choice->first_sample) return GS_OK;
     GS_TRY(quantize(w, role, NULL, &unused, err));
     gs_weight_result_release(&unused);
@@ -118,20 +113,24 @@ static gs_status emit_linear(gs_walk *w, gs_role role, gs_error *err)
     if (!w->writer) return gs_emit_trial(w, role, err); /* before the plan: there is no manifest yet */
     const gs_linear_out *to = &job->manifest.block[w->block].linear[role];
     const int64_t bias_index = to->piece[GS_PIECE_BIAS];
-    const float *bias = w->transform->bias[role] ? w->transform->bias[role] : w->weights->bias[role];
+    const float *bias = gs_walk_bias(w, role);
+    if (gs_job_is_quantized(job, linear) && gs_scheme_get(job->resolved.type)->static_input)
+        job->report->linears[linear].observer = gs_observer_kind_name(gs_job_observer_kind(job, linear));
+    if (gs_cards_cut(job, role)) GS_TRY(gs_cards_weights(w, role, true, err));
+    if (gs_cards_alone(job, role)) return GS_OK;
     GS_TRY(bias ? gs_emit_floats(w, bias_index, bias, w->weights->weight[role].n, err)
                 : gs_emit_zeros(w, bias_index, err));
     if (!gs_job_is_quantized(job, linear)) {
-        GS_TRY(gs_emit_trial(w, role, err)); /* low-bit disable_level: quantized for the first sample only */
+        if (!gs_cards_cut(job, role))
+            GS_TRY(gs_emit_trial(w, role, err)); /* low-bit disable_level: quantized for the first sample only */
         const int64_t index = to->piece[GS_PIECE_WEIGHT];
         return index < 0 ? GS_OK : emit_float_weight(w, index, role, err);
     }
     gs_weight_result result;
     GS_TRY(quantize(w, role, to, &result, err));
     gs_weight_note(&job->report->linears[linear], &result);
+    if (gs_cards_cut(job, role)) gs_cards_keep(w, role, &result);
     gs_weight_result_release(&result);
-    if (gs_scheme_get(job->resolved.type)->static_input)
-        job->report->linears[linear].observer = gs_observer_kind_name(observer_kind(job, linear));
     return GS_OK;
 }
 
@@ -222,6 +221,7 @@ gs_status gs_step_derived(gs_walk *w, gs_error *err)
     if (to->fa[0] >= 0) GS_TRY(emit_attention(w, to, err));
     for (int role = 0; role < GS_ROLES; role++) {
         const gs_fake_linear *f = &w->fake[role];
+        if (gs_role_is_row_parallel((gs_role)role)) GS_TRY(gs_cards_derive(w, (gs_role)role, err));
         if (!f->active || !gs_job_is_quantized(job, gs_job_linear(w->block, (gs_role)role))) continue;
         if (to->linear[role].piece[GS_PIECE_DEQ_SCALE] < 0) continue;
         const gs_derived d = {f->out, f->scale, f->codes.row_sum, f->bias, f->act};

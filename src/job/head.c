@@ -71,19 +71,13 @@ static gs_status read_head_rows(void *ctx, int64_t row0, int64_t rows, const flo
     return read_floats(h->w, t, row0 * t->shape[1], rows * t->shape[1], h->raw, h->w->emit_rows.data, err);
 }
 
-static gs_observer_kind observer_kind(const gs_job *job, int head)
-{
-    if (job->recipe->act_method == 3) return gs_score_observer(&job->score[head]);
-    return job->recipe->act_method == 2 ? GS_OBSERVE_HISTOGRAM : GS_OBSERVE_MINMAX;
-}
-
 /* The input's range and what follows from it. work: normed rows of one sample. */
 static gs_status derive_head(gs_walk *w, float *work, const gs_weight_result *weight, gs_error *err)
 {
     gs_job *job = w->job;
     const int head = job->n_linears - 1;
     gs_linear_result *r = &job->report->linears[head];
-    const gs_observer_kind kind = observer_kind(job, head);
+    const gs_observer_kind kind = gs_job_observer_kind(job, head);
     r->observer = gs_observer_kind_name(kind);
     float *norm = gs_alloc_array((size_t)job->config.hidden, sizeof *norm);
     gs_observer *observer = gs_observer_create(kind, gs_compat(job->recipe, GS_COMPAT_HISTOGRAM_TRUNCATES));
@@ -104,7 +98,7 @@ static gs_status quantize_head(gs_walk *w, void *work, gs_error *err)
     gs_job *job = w->job;
     const gs_tensor *t = job->tensors.head;
     head_rows rows = {w, work};
-    const gs_weight_source source = {t->shape[0], t->shape[1], false, read_head_rows, &rows};
+    const gs_weight_source source = {.out = t->shape[0], .in = t->shape[1], .rows = read_head_rows, .ctx = &rows};
     gs_weight_result result;
     GS_TRY(gs_weight_quantize(w, &source, &job->manifest.head, NULL, &result, err));
     gs_weight_note(&job->report->linears[job->n_linears - 1], &result);

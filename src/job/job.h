@@ -76,6 +76,7 @@ void gs_job_choose_attention(gs_job *job); /* after the pre-walk: the fa_amp hig
 bool gs_job_any_attention(const gs_job *job, int from);
 void gs_job_set_streams(gs_job *job); /* which samples the fake-quantized stream carries */
 bool gs_job_is_quantized(const gs_job *job, int linear);
+gs_observer_kind gs_job_observer_kind(const gs_job *job, int linear);
 bool gs_job_wants_scores(const gs_job *job); /* act_method 3 in the main walk */
 /* The largest chunk of any stream. */
 int64_t gs_job_chunk_rows(const gs_job *job);

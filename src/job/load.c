@@ -35,7 +35,6 @@ gs_status gs_step_load(gs_walk *w, gs_error *err)
 gs_status gs_walk_float_linear(gs_walk *w, gs_role role, int64_t rows, const float *x, float *y, gs_error *err)
 {
     gs_compute *c = &w->job->compute;
-    const float *bias = w->transform->bias[role] ? w->transform->bias[role] : w->weights->bias[role];
-    if (w->reference) return gs_reference_apply(&w->exact[role], c, rows, x, bias, y, err);
+    if (w->reference) return gs_reference_apply(&w->exact[role], c, rows, x, gs_walk_bias(w, role), y, err);
     return gs_transform_linear(w->transform, c, w->weights, role, rows, x, y, err);
 }

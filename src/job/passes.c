@@ -1,5 +1,5 @@
 /* The passes of a run, as tables of steps, and how their streams begin. SPDX-License-Identifier: Apache-2.0 */
-#include "job/walk.h"
+#include "job/parallel.h"
 
 static const gs_step rank_steps[] = {
     {"read", gs_step_load}, {"outliers", gs_step_outliers}, {"rank", gs_step_observe}, {0}};
@@ -73,6 +73,7 @@ static gs_status begin_weights(gs_walk *w, gs_error *err)
         GS_TRY(embed(w, &w->quant_stream, &job->calibrated, "hidden states of the fake-quantized model", err));
         GS_TRY(gs_buf_alloc(&w->code_rows, GS_FAKE_SCRATCH(rows, widest, reference), "codes of activations", err));
     }
+    GS_TRY(gs_cards_begin(w, err));
     GS_TRY(gs_buf_alloc(&w->emit_rows, GS_EMIT_BYTES + (size_t)widest * GS_PACK_ROWS * 4, "rows of weights", err));
     return gs_behind_open(&w->behind, w->writer, w->emit_rows.bytes, err);
 }
@@ -91,7 +92,7 @@ gs_status gs_begin_quantize(gs_walk *w, gs_error *err)
     w->want_scores = gs_job_wants_scores(job);
     const bool kv = w->want_kv && !job->kv_from_anti;
     w->float_samples = kv ? &job->samples : &job->scored;
-    bool whole_4h = w->want_scores || (job->smoother && job->smoother->pairs);
+    bool whole_4h = w->want_scores || (job->smoother && job->smoother->pairs) || job->resolved.comm;
     for (int i = 0; i < job->n_linears; i++)
         whole_4h = whole_4h || (i % GS_ROLES == GS_4H && (gs_job_is_quantized(job, i) || job->choice[i].first_sample));
     GS_TRY(begin_weights(w, err));

@@ -4,7 +4,7 @@
 
 #include "calib/stream.h"
 #include "job/behind.h"
-#include "job/walk.h"
+#include "job/parallel.h"
 
 #define BASE_BYTES (12u << 20) /* program, libraries, thread stacks, small tables */
 
@@ -24,17 +24,14 @@ static int64_t widest_input(const gs_config *c)
     return attention > widest ? attention : widest;
 }
 
-/* int8 panels of the block with the most quantized weights. */
+/* The calibration's panels of the block with the most of them. */
 static uint64_t code_bytes(const gs_job *job)
 {
     uint64_t most = 0;
     for (int b = 0; b < job->config.layers; b++) {
         uint64_t sum = 0;
         for (int role = 0; role < GS_ROLES; role++) {
-            if (!gs_job_is_quantized(job, gs_job_linear(b, (gs_role)role))) continue;
-            int64_t out, in;
-            gs_role_shape(&job->config, (gs_role)role, &out, &in);
-            sum += gs_packed_bytes(GS_PACK_S8, out, in) + (uint64_t)out * 4;
+            sum += gs_cards_linear_bytes(job, b, (gs_role)role);
         }
         most = max_u64(most, sum);
     }
@@ -65,7 +62,9 @@ static uint64_t reference_bytes(const gs_job *job)
         for (int role = 0; role < GS_ROLES; role++) {
             int64_t out, in;
             gs_role_shape(&job->config, (gs_role)role, &out, &in);
-            sum += gs_reference_bytes(out, in) * (gs_job_is_quantized(job, gs_job_linear(b, (gs_role)role)) ? 2 : 1);
+            const bool twice =
+                gs_job_is_quantized(job, gs_job_linear(b, (gs_role)role)) || gs_cards_cut(job, (gs_role)role);
+            sum += gs_reference_bytes(out, in) * (twice ? 2 : 1);
         }
         most = max_u64(most, sum);
     }
@@ -110,7 +109,8 @@ static uint64_t pass_bytes(const gs_job *job, int64_t float_tokens, int64_t quan
     if (rows > GS_EMIT_BYTES) rows = GS_EMIT_BYTES;
     const uint64_t slot = rows / 4 * gs_dtype_bytes(job->resolved.npu_dtypes ? job->config.dtype : GS_F32);
     sum += rows + GS_BEHIND_SLOTS * slot +
-           GS_FAKE_SCRATCH(tile, widest_input(c), gs_compat(job->recipe, GS_COMPAT_FLOAT_PRODUCTS)) + code_bytes(job);
+           GS_FAKE_SCRATCH(tile, widest_input(c), gs_compat(job->recipe, GS_COMPAT_FLOAT_PRODUCTS)) + code_bytes(job) +
+           gs_cards_work_bytes(job);
     if (gs_job_is_quantized(job, job->n_linears - 1))
         sum += max_u64(gs_stream_bytes(job->samples.longest, c->hidden), rows);
     return sum;
@@ -121,7 +121,8 @@ static uint64_t peak_bytes(const gs_job *job)
     const bool kv = job->recipe->use_kvcache_quant && !job->kv_from_anti && !job->data_free;
     const bool scores = gs_job_wants_scores(job);
     const int64_t float_tokens = kv ? job->samples.tokens : scores ? job->scored.tokens : 0;
-    const bool whole_4h = scores || any_quantized(job, GS_4H, false) || (job->smoother && job->smoother->pairs);
+    const bool whole_4h =
+        scores || any_quantized(job, GS_4H, false) || (job->smoother && job->smoother->pairs) || job->resolved.comm;
     uint64_t peak = pass_bytes(job, float_tokens, job->calibrated.tokens, true, whole_4h);
     if (job->resolved.disable_level > 0) peak = max_u64(peak, pass_bytes(job, job->scored.tokens, 0, false, true));
     return peak + BASE_BYTES + gs_compute_scratch_bytes(gs_pool_threads(job->compute.pool)) +
@@ -201,6 +202,7 @@ gs_status gs_job_plan(gs_job *job, gs_error *err)
         .rule = &job->rule,
         .fa = job->fa,
         .recipe = r,
+        .resolved = &job->resolved,
         .type = job->resolved.type,
         .kv = r->use_kvcache_quant && !wrapped && !job->data_free,
         .target = job->target,

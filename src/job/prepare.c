@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "job/job.h"
+#include "job/parallel.h"
 
 /* recipe/ hands warnings and notes over as lines; notes begin with "note: ". */
 static void send_notes(const gs_job *job, const gs_str *notes)
@@ -47,7 +47,7 @@ static gs_status check_rule(const gs_job *job, gs_error *err)
             gs_linear_name(job->family, i / GS_ROLES, role, "", name, sizeof name);
             gs_role_shape(&job->config, role, &out, &in);
         }
-        const bool row_parallel = !head && (role == GS_DENSE || role == GS_4H);
+        const bool row_parallel = !head && gs_role_is_row_parallel(role);
         const gs_weight_layout layout =
             gs_weight_layout_from(&job->rule, job->recipe, job->recipe->mindie_format, row_parallel, in);
         GS_TRY(gs_weight_check(&job->rule, &layout, name, out, in, err));
@@ -107,6 +107,7 @@ gs_status gs_job_prepare(gs_job *job, gs_error *err)
     gs_weight_rule_from(r, &job->resolved, job->data_free, &job->rule);
     gs_job_set_streams(job);
     GS_TRY(check_rule(job, err));
+    GS_TRY(gs_cards_check(job, err));
     return gs_compute_open(&job->compute, r->threads, err);
 }
 

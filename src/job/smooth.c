@@ -2,7 +2,7 @@
  * output, H4's on what quantized attention makes of it. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "job/walk.h"
+#include "job/parallel.h"
 #include "smooth/do_smooth.h"
 
 /* The first sample alone on its way through the block. */
@@ -15,13 +15,13 @@ typedef struct trial {
 static bool wants(void *ctx, gs_role role)
 {
     const trial *t = ctx;
-    return role == t->searched || gs_walk_is_fake(t->w, role, &t->w->chunk);
+    return role == t->searched || gs_walk_observes(t->w, role, &t->w->chunk);
 }
 
 static gs_status input(void *ctx, gs_role role, const gs_chunk *chunk, const float *x, gs_error *err)
 {
     trial *t = ctx;
-    if (role != t->searched) return gs_fake_observe(&t->w->fake[role], &t->w->job->compute, chunk, x, err);
+    if (role != t->searched) return gs_walk_observe(t->w, role, chunk, x, err);
     memcpy(t->input, x, (size_t)(chunk->rows * t->w->job->config.hidden) * sizeof *x);
     return GS_OK;
 }
@@ -29,10 +29,8 @@ static gs_status input(void *ctx, gs_role role, const gs_chunk *chunk, const flo
 static gs_status linear(void *ctx, gs_role role, const gs_chunk *chunk, int64_t row0, int64_t rows, const float *x,
                         float *y, gs_error *err)
 {
-    trial *t = ctx;
-    gs_walk *w = t->w;
-    if (!w->fake[role].active) return gs_walk_float_linear(w, role, rows, x, y, err);
-    return gs_fake_forward(&w->fake[role], &w->job->compute, chunk, row0, rows, x, w->code_rows.data, y, err);
+    const trial *t = ctx;
+    return gs_walk_fake_linear(t->w, role, chunk, row0, rows, x, y, err);
 }
 
 /* h: [rows, hidden], a copy of the first sample's stream; advanced up to the searched linear. */
@@ -90,6 +88,7 @@ static gs_status search(gs_walk *w, gs_norm norm, gs_role role, int64_t rows, co
 static gs_status search_block(gs_walk *w, const gs_chunk *chunk, float *h, float *x, gs_error *err)
 {
     trial t = {.w = w, .searched = GS_QKV, .input = x};
+    gs_cards_start(w);
     GS_TRY(run_trial(&t, chunk, h, err));
     GS_TRY(search(w, GS_NORM_INPUT, GS_QKV, chunk->rows, x, err));
     GS_TRY(gs_emit_trial(w, GS_QKV, err));
@@ -113,7 +112,10 @@ gs_status gs_step_smooth(gs_walk *w, gs_error *err)
     w->chunk = chunk;
     for (int role = 0; role < GS_ROLES; role++) gs_fake_release(&w->fake[role]);
     gs_status status = search_block(w, &chunk, h, x, err);
-    for (int role = 0; role < GS_ROLES; role++) gs_fake_release(&w->fake[role]);
+    for (int role = 0; role < GS_ROLES; role++) {
+        gs_fake_release(&w->fake[role]);
+        gs_cards_release(&w->cards[role]);
+    }
     gs_buf_release(&work);
     if (status != GS_OK) return gs_wrap(err, "--do_smooth, block %d", w->block);
     return w->reference ? gs_walk_load_exact(w, err) : GS_OK;

@@ -3,7 +3,7 @@
  * One block is in memory at a time while the next is being read; the hidden states of all samples (the streams) go through it
  * and on to the next. This gives what the reference computes with the whole model in memory, because every statistic of a block
  * depends on that block's inputs only. SPDX-License-Identifier: Apache-2.0 */
-#include "job/walk.h"
+#include "job/parallel.h"
 
 static gs_status run_steps(gs_walk *w, const gs_step *steps, gs_error *err)
 {
@@ -26,6 +26,7 @@ static void walk_release(gs_walk *w)
         gs_reference_release(&w->exact[role]);
         gs_outlier_stats_release(&w->outliers[role]);
     }
+    gs_cards_end(w);
     gs_kv_range_release(&w->kv);
     gs_fa_range_release(&w->fa);
     gs_stream_release(&w->anti_stream);

@@ -8,10 +8,19 @@
 #include "job/behind.h"
 #include "job/job.h"
 #include "job/prefetch.h"
-#include "quant/fakequant.h"
+#include "quant/parallel.h"
 #include "recipe/compat.h"
 
 #define GS_EMIT_BYTES (32u << 20) /* float32 bytes of one row chunk while weights are quantized and written */
+
+/* A row-parallel linear of the block at hand on several cards: parallel.c. */
+typedef struct gs_cards {
+    gs_parallel fake;  /* ranks as they are quantized; ranks == 0: not in use */
+    gs_parallel plain; /* ranks in float, where sums by rank matter: quantized communication, --reference_compat */
+    gs_comm comm;
+    float *scale;     /* [out] of the undivided weight, and */
+    int32_t *row_sum; /* [out] sums of its codes: what engines load follows from these */
+} gs_cards;
 
 typedef struct gs_walk {
     gs_job *job;
@@ -32,6 +41,9 @@ typedef struct gs_walk {
     gs_outlier_stats outliers[GS_ROLES]; /* by consumer */
 
     gs_fake_linear fake[GS_ROLES];
+    gs_cards cards[GS_ROLES];
+    gs_parallel_work cards_work;
+    gs_buf card_rows;                    /* float32 rows of a weight while a card's part is cut out */
     bool reference;                      /* --reference_compat: products in the reference's float32 arithmetic */
     gs_reference_linear exact[GS_ROLES]; /* then: the block's float weights */
     gs_kv_range kv;
@@ -42,6 +54,12 @@ typedef struct gs_walk {
     gs_writer *writer; /* NULL in the pre-walk */
     gs_behind behind;
 } gs_walk;
+
+/* As the smoothed model has it; NULL = none. */
+static inline const float *gs_walk_bias(const gs_walk *w, gs_role role)
+{
+    return w->transform->bias[role] ? w->transform->bias[role] : w->weights->bias[role];
+}
 
 typedef struct gs_step {
     const char *name; /* also the phase in the report */
@@ -75,12 +93,16 @@ gs_status gs_walk_float_linear(gs_walk *w, gs_role role, int64_t rows, const flo
 gs_status gs_step_smooth(gs_walk *w, gs_error *err);    /* smooth.c: do_smooth */
 gs_status gs_step_rank_head(gs_walk *w, gs_error *err); /* observe.c */
 gs_status gs_step_observe_head(gs_walk *w, gs_error *err);
-gs_status gs_step_weights(gs_walk *w, gs_error *err); /* emit.c: quantize and write weights */
-bool gs_walk_is_fake(const gs_walk *w, gs_role role, const gs_chunk *chunk);
+gs_status gs_step_weights(gs_walk *w, gs_error *err);   /* emit.c: quantize and write weights */
 gs_status gs_step_calibrate(gs_walk *w, gs_error *err); /* calibrate.c: fake-quantized stream */
-gs_status gs_step_derived(gs_walk *w, gs_error *err);   /* emit.c: scales, biases, KV */
-gs_status gs_step_head(gs_walk *w, gs_error *err);      /* head.c */
-gs_status gs_step_ends(gs_walk *w, gs_error *err);      /* head.c: embedding and final norm */
+/* The fake-quantized model's linears, for the taps of smooth.c too: is its input looked at, what is seen there, its output. */
+bool gs_walk_observes(const gs_walk *w, gs_role role, const gs_chunk *chunk);
+gs_status gs_walk_observe(gs_walk *w, gs_role role, const gs_chunk *chunk, const float *x, gs_error *err) GS_CHECKED;
+gs_status gs_walk_fake_linear(gs_walk *w, gs_role role, const gs_chunk *chunk, int64_t row0, int64_t rows,
+                              const float *x, float *y, gs_error *err) GS_CHECKED;
+gs_status gs_step_derived(gs_walk *w, gs_error *err); /* emit.c: scales, biases, KV */
+gs_status gs_step_head(gs_walk *w, gs_error *err);    /* head.c */
+gs_status gs_step_ends(gs_walk *w, gs_error *err);    /* head.c: embedding and final norm */
 gs_status gs_begin_rank(gs_walk *w, gs_error *err);
 gs_status gs_begin_rank_first(gs_walk *w, gs_error *err);
 gs_status gs_begin_quantize(gs_walk *w, gs_error *err);
@@ -96,7 +118,10 @@ typedef struct gs_derived {
 gs_status gs_emit_derived(gs_walk *w, const gs_linear_out *to, const gs_derived *d, gs_error *err) GS_CHECKED;
 /* Rows per chunk: about GS_EMIT_BYTES of float32, a multiple of GS_PACK_ROWS so that panels can be filled chunk by chunk. */
 int64_t gs_emit_chunk_rows(int64_t in);
-/* w->fake[role] without writing anything: do_smooth's look ahead. Nothing for a float linear. */
+/* The fake-quantized linear of a role, or of one card's part of it, with nothing observed yet. */
+gs_status gs_emit_make_fake(gs_walk *w, gs_role role, gs_fake_linear *f, int64_t out, int64_t in, const float *bias,
+                            gs_error *err) GS_CHECKED;
+/* w->fake[role] or w->cards[role] without writing anything: do_smooth's look ahead. */
 gs_status gs_emit_trial(gs_walk *w, gs_role role, gs_error *err) GS_CHECKED;
 /* A norm with what belongs to it; bias NULL = zeros, where one is written at all. */
 gs_status gs_emit_norm(gs_walk *w, const gs_norm_out *to, const float *weight, const float *bias,

@@ -3,6 +3,7 @@
 #include "job/weights.h"
 
 #include <math.h>
+#include <string.h>
 
 /* One weight at work. */
 typedef struct work {
@@ -25,7 +26,10 @@ static gs_status begin(work *k, gs_error *err)
 {
     gs_job *job = k->w->job;
     const int64_t out = k->source->out, in = k->source->in;
-    k->layout = gs_weight_layout_from(&job->rule, job->recipe, job->recipe->mindie_format, k->source->row_parallel, in);
+    const bool one_per_byte = job->recipe->mindie_format;
+    const int ranks = k->source->ranks;
+    k->layout = ranks > 0 ? gs_weight_layout_rank(&job->rule, job->recipe, one_per_byte, ranks, in * ranks)
+                          : gs_weight_layout_from(&job->rule, job->recipe, one_per_byte, k->source->row_parallel, in);
     const int64_t columns = k->layout.scale_columns, rows = gs_emit_chunk_rows(in);
     *k->result = (gs_weight_result){.scale_columns = columns};
     k->result->scale = gs_alloc_array((size_t)(out * columns), sizeof(float));
@@ -80,6 +84,16 @@ static gs_status submit_floats(gs_walk *w, int64_t index, int64_t first, const f
     return GS_OK;
 }
 
+/* Rows of codes side by side with those of other cards. Packed in pairs along the output, two rows are one. */
+static void copy_codes(const work *k, int64_t row, int64_t rows, const int8_t *from)
+{
+    const int64_t in = k->source->in, stride = k->source->copy_stride;
+    const int64_t width = k->layout.nibbles == GS_NIBBLES_IN ? in / 2 : in;
+    const int64_t per_row = k->layout.nibbles == GS_NIBBLES_OUT ? 2 : 1;
+    int8_t *to = k->source->copy + row / per_row * stride;
+    for (int64_t r = 0; r < rows / per_row; r++) memcpy(to + r * stride, from + r * width, (size_t)width);
+}
+
 static gs_status quantize_rows(work *k, int64_t row, int64_t rows, gs_error *err)
 {
     gs_walk *w = k->w;
@@ -102,6 +116,7 @@ static gs_status quantize_rows(work *k, int64_t row, int64_t rows, gs_error *err
     const bool packed = k->layout.nibbles != GS_NIBBLES_NONE;
     if (packed) gs_nibbles_pack(c, k->layout.nibbles, rows, in, to.codes, slot);
     const int64_t per_byte = packed ? 2 : 1;
+    if (k->source->copy) copy_codes(k, row, rows, slot);
     gs_behind_submit(&w->behind, k->to->piece[GS_PIECE_WEIGHT], (uint64_t)(row * in / per_byte),
                      (size_t)(rows * in / per_byte));
     if (!is_full(k) || k->to->piece[GS_PIECE_SCALE_BIAS] < 0) return GS_OK;

@@ -12,6 +12,9 @@ typedef struct gs_weight_source {
     bool row_parallel; /* engines cut it along its input */
     gs_rows_fn rows;
     void *ctx;
+    int ranks;    /* > 0: it is the part of one of so many cards */
+    int8_t *copy; /* NULL, or where the codes go a second time, as they are written; row stride: */
+    int64_t copy_stride;
 } gs_weight_source;
 
 /* What is left of it: per row, for deriving and reporting. */

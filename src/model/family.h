@@ -25,6 +25,8 @@ typedef struct gs_family {
 /* GS_ERR_UNSUPPORTED lists what is supported. */
 gs_status gs_family_find(const gs_config *c, const gs_family **out, gs_error *err) GS_CHECKED;
 
+/* Engines with several cards cut it along its input. */
+static inline bool gs_role_is_row_parallel(gs_role role) { return role == GS_DENSE || role == GS_4H; }
 void gs_role_shape(const gs_config *c, gs_role role, int64_t *out, int64_t *in);
 bool gs_role_has_bias(const gs_config *c, gs_role role);
 

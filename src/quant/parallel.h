@@ -6,8 +6,7 @@
 
 #include "quant/comm.h"
 #include "quant/fakequant.h"
-
-#define GS_RANKS_MAX 16
+#include "recipe/legal.h"
 
 typedef struct gs_parallel {
     int ranks; /* 0 = not in use */

@@ -64,6 +64,15 @@ gs_weight_layout gs_weight_layout_from(const gs_weight_rule *rule, const gs_reci
     return l;
 }
 
+gs_weight_layout gs_weight_layout_rank(const gs_weight_rule *rule, const gs_recipe *recipe, bool one_per_byte,
+                                       int ranks, int64_t in)
+{
+    gs_weight_layout l = gs_weight_layout_from(rule, recipe, one_per_byte, true, in / ranks);
+    /* Each card has its share of the parts. */
+    if (l.scale_bias_columns > 0 && !gs_compat(recipe, GS_COMPAT_SCALE_BIAS_FULL)) l.scale_bias_columns /= ranks;
+    return l;
+}
+
 static void fitting_groups(int64_t in, char text[32])
 {
     size_t at = 0;

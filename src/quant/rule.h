@@ -66,6 +66,9 @@ typedef struct gs_weight_layout {
  * its input (dense, dense_4h_to_h); decides how scale_bias is summed. */
 gs_weight_layout gs_weight_layout_from(const gs_weight_rule *rule, const gs_recipe *recipe, bool one_per_byte,
                                        bool row_parallel, int64_t in);
+/* The same for one of `ranks` cards that share a row-parallel linear; in: of the whole linear. */
+gs_weight_layout gs_weight_layout_rank(const gs_weight_rule *rule, const gs_recipe *recipe, bool one_per_byte,
+                                       int ranks, int64_t in);
 /* Does the rule fit a linear of this size? GS_ERR_UNSUPPORTED naming the linear, the sizes and what would fit. */
 gs_status gs_weight_check(const gs_weight_rule *rule, const gs_weight_layout *layout, const char *name, int64_t out,
                           int64_t in, gs_error *err) GS_CHECKED;

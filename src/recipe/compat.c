@@ -56,15 +56,20 @@ const gs_compat_row gs_compat_rows[GS_COMPAT_COUNT] = {
                                    "w_bit", true},
     [GS_COMPAT_TP_LAYOUT] =
         {"files under tp_size",
-         "Per-card tensors only (`tp_list`), and a linear kept in floating point loses its merged weight.",
-         "The plain tensors that engines load are written too.", "tp_size", false},
+         "Per-card tensors only (`tp_list`), the weight being their codes side by side, and a linear kept in floating "
+         "point loses its merged weight.",
+         "The plain tensors that engines load are written too, computed on the undivided linear; one kept in floating "
+         "point is written whole and not by card.",
+         "tp_size", true},
     [GS_COMPAT_MM_TENSOR_SHAPES] =
         {"shapes under mm_tensor",
          "weight_scale, weight_offset and deq_scale have one element; engines expect one per row.",
          "The one value is written once per row.", "mm_tensor", true},
     [GS_COMPAT_REDUCE_KEY_ONLY] = {"use_reduce_quant",
                                    "Writes the key reduce_quant_type but no scales: engines that act on the key fail.",
-                                   "The scales are written.", "use_reduce_quant", false},
+                                   "The scales are calibrated and written. With tp_size 1 the script's key alone is "
+                                   "written under --reference_compat, with more cards the library's files.",
+                                   "use_reduce_quant", true},
 };
 
 bool gs_compat(const gs_recipe *r, gs_compat_id id)

@@ -224,6 +224,20 @@ static gs_status find_type(const gs_recipe *r, gs_resolved *s, gs_error *err)
     return GS_OK;
 }
 
+/* Cards and what they exchange. The script itself writes nothing but a key for one card. */
+static gs_status check_cards(const gs_recipe *r, gs_resolved *s, gs_error *err)
+{
+    s->ranks = r->tp_size;
+    s->comm = r->use_reduce_quant && (s->ranks > 1 || !gs_compat(r, GS_COMPAT_REDUCE_KEY_ONLY));
+    s->comm_per_rank = s->comm && r->reduce_per_device;
+    if (s->type != GS_Q_W4A4_FLATQUANT_DYNAMIC || (s->ranks == 1 && !s->comm)) return GS_OK;
+    return gs_fail(
+        err, GS_ERR_UNSUPPORTED,
+        "tp_size %d%s with type %s: its transforms mix the whole input of a linear, which cards would have to "
+        "share; leave out tp_size and use_reduce_quant",
+        r->tp_size, r->use_reduce_quant ? " and use_reduce_quant" : "", gs_quant_type_name(s->type));
+}
+
 static gs_status check_device(const gs_recipe *r, gs_str *notes, gs_error *err)
 {
     if (strcmp(r->device_type, "npu") != 0) return GS_OK;
@@ -254,6 +268,7 @@ gs_status gs_recipe_resolve(const gs_recipe *r, gs_resolved *out, gs_str *notes,
     GS_TRY(check_level(r, &s, err));
     GS_TRY(check_rest(r, err));
     GS_TRY(find_type(r, &s, err));
+    GS_TRY(check_cards(r, &s, err));
     GS_TRY(check_device(r, notes, err));
     s.npu_dtypes = strcmp(r->save_dtype, "checkpoint") == 0;
     s.extras = !r->no_extras && !r->reference_compat;

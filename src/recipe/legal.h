@@ -17,6 +17,8 @@ typedef enum gs_quant_type {
     GS_Q_W4A4_FLATQUANT_DYNAMIC,
 } gs_quant_type;
 
+#define GS_RANKS_MAX 16 /* the largest tp_size */
+
 typedef struct gs_resolved {
     gs_quant_type type;
     int w_bit, a_bit;  /* after co_sparse's replacement */
@@ -25,8 +27,11 @@ typedef struct gs_resolved {
     bool per_group;
     int group_size;    /* -1 unless per_group */
     int disable_level; /* n of L<n> */
-    bool npu_dtypes;   /* save_dtype checkpoint: dtypes of spec/06 §5 */
-    bool extras;       /* report and manifest go into the output: neither no_extras nor reference_compat */
+    int ranks;         /* cards that are simulated: tp_size */
+    bool comm;         /* scales of quantized communication are computed and written */
+    bool comm_per_rank;
+    bool npu_dtypes; /* save_dtype checkpoint: dtypes of spec/06 §5 */
+    bool extras;     /* report and manifest go into the output: neither no_extras nor reference_compat */
 } gs_resolved;
 
 /* Static name of a type: "W8A8". */

@@ -81,9 +81,14 @@ const gs_option gs_options[] = {
     {"sigma_factor", GS_OPT_DOUBLE, FIELD(sigma_factor), "3.0", NULL, "threshold of the sigma rule",
      "1 to 4, checked with use_sigma. With --reference_compat 3 to 4, always checked.", false},
     {"use_reduce_quant", GS_OPT_BOOL, FIELD(use_reduce_quant), "False", NULL, "scales for quantized all-reduce",
-     "Writes the scales of the communication after dense and dense_4h_to_h.", false},
+     "Calibrates with int8 communication between tp_size cards behind dense and dense_4h_to_h, and writes its scales, "
+     "reduce_scale and gather_scale. The script writes a key in config.json and no scales.",
+     false},
     {"tp_size", GS_OPT_INT, FIELD(tp_size), "1", NULL, "cards to simulate: 1, 2, 4, 8 or 16",
-     "More than 1 quantizes row-parallel linears card by card. The script parses this and drops it.", false},
+     "More than 1 quantizes dense and dense_4h_to_h card by card, and writes each card's tensors under tp_list beside "
+     "the "
+     "ones engines load. The script parses this and drops it.",
+     false},
     {"is_lowbit", GS_OPT_BOOL, FIELD(is_lowbit), "False", NULL, "low-bit weight quantizer",
      "Per-group weights with open_outlier False, outliers split off with open_outlier True.", false},
     {"mm_tensor", GS_OPT_BOOL, FIELD(mm_tensor), "False", NULL, "one scale for the whole weight instead of one per row",
@@ -138,6 +143,11 @@ const gs_option gs_options[] = {
      "reference's, with what the engine wants otherwise: vllm-ascend finds the key/value scales under "
      "self_attention.k_proj and v_proj, MindIE finds glm-4 in _name_or_path; deq_scale and scales fit torch_dtype. Not "
      "together with --reference_compat.",
+     true},
+    {"reduce_per_device", GS_OPT_BOOL, FIELD(reduce_per_device), "False", NULL,
+     "use_reduce_quant: a reduce_scale for each card",
+     "Tensors reduce_scale.0, reduce_scale.1, … instead of one reduce_scale for all cards, which is the form MindIE "
+     "reads.",
      true},
     {"reference_compat", GS_OPT_FLAG, FIELD(reference_compat), NULL, NULL, "reproduce the reference's own mistakes",
      "Switches every row of docs/differences.md back to what the script does. Implies --no_extras.", true},

@@ -50,11 +50,10 @@ static void missing(gs_str *list, bool asked, const char *fmt, ...)
 
 gs_status gs_recipe_check_built(const gs_recipe *r, const gs_resolved *s, gs_error *err)
 {
+    (void)r;
     gs_str list;
     gs_str_init(&list);
     missing(&list, s->type == GS_Q_W4A4_FLATQUANT_DYNAMIC, "type %s", gs_quant_type_name(s->type));
-    missing(&list, r->tp_size != 1, "tp_size %d", r->tp_size);
-    missing(&list, r->use_reduce_quant, "use_reduce_quant");
     gs_status status = GS_OK;
     if (list.len > 0)
         status = gs_fail(err, GS_ERR_UNSUPPORTED,
@@ -77,6 +76,7 @@ void gs_recipe_note_unused(const gs_recipe *r, const gs_resolved *s, gs_str *not
     unused(r, notes, !s->lowbit_class, "open_outlier", "it needs is_lowbit");
     unused(r, notes, !s->per_group, "group_size", "it needs is_lowbit True and open_outlier False");
     unused(r, notes, !r->use_fa_quant, "fa_amp", "it needs use_fa_quant");
+    unused(r, notes, !s->comm || s->ranks == 1, "reduce_per_device", "it needs use_reduce_quant and several cards");
     unused(r, notes, s->a_bit == 16, "act_method", "activations stay in floating point with a_bit 16");
     unused(r, notes, true, "input_ids_name", "the tokenizer is built in");
     unused(r, notes, true, "attention_mask_name", "samples are not padded, so there is no mask");

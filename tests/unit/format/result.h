@@ -155,6 +155,7 @@ static inline void result_write(result *r)
     r->spec.choice = r->choice;
     r->spec.rule = &r->rule;
     r->spec.recipe = &r->recipe;
+    r->spec.resolved = &r->resolved;
     r->spec.type = r->resolved.type;
     r->spec.keep_dtypes = r->resolved.npu_dtypes;
     gs_manifest_build(&r->manifest, &r->spec);

@@ -79,7 +79,6 @@ static void test_own_messages_by_default(void **state)
 /* The reference dies in the middle of its work, or in code this version does not have. */
 static const golden not_built[] = {
     {"err-w4a4-dynamic", "--w_bit 4 --a_bit 4 --is_dynamic True", "W4A4_FLATQUANT_DYNAMIC"},
-    {"tp2-w8a8", "--tp_size 2 --use_reduce_quant True", "tp_size 2, use_reduce_quant"},
 };
 
 static void test_not_built(void **state)

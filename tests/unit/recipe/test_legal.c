@@ -51,6 +51,39 @@ static void test_order(void **state)
                    "tp_size should be");
 }
 
+static void expect_cards(const char *line, int ranks, bool comm, bool per_rank)
+{
+    asked a;
+    ask(&a, line);
+    if (a.status != GS_OK) fail_msg("%s: %s", line, a.error.text);
+    assert_int_equal(a.resolved.ranks, ranks);
+    assert_int_equal(a.resolved.comm, comm);
+    assert_int_equal(a.resolved.comm_per_rank, per_rank);
+    ask_close(&a);
+}
+
+static void test_cards(void **state)
+{
+    (void)state;
+    expect_cards("", 1, false, false);
+    expect_cards("--tp_size 16", 16, false, false);
+    expect_cards("--tp_size 2 --use_reduce_quant True", 2, true, false);
+    expect_cards("--tp_size 4 --use_reduce_quant True --reduce_per_device True", 4, true, true);
+    expect_cards("--use_reduce_quant True", 1, true, false);
+    /* The script writes a key alone for one card. */
+    expect_cards("--use_reduce_quant True --reference_compat", 1, false, false);
+    expect_cards("--tp_size 8 --use_reduce_quant True --reference_compat", 8, true, false);
+    expect_note("--tp_size 2 --reduce_per_device True", "reduce_per_device has no effect", true);
+    expect_note("--tp_size 2 --use_reduce_quant True --reduce_per_device True", "reduce_per_device", false);
+    static const char *const sizes[] = {"-2", "0", "3", "5", "6", "32"};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        char line[64];
+        snprintf(line, sizeof line, "--tp_size=%s", sizes[i]);
+        expect_failure(line, GS_ERR_USAGE, "tp_size should be in f[2, 4, 8, 16], but got ");
+    }
+    expect_failure("--w_bit 4 --a_bit 4 --is_dynamic True --tp_size 2", GS_ERR_UNSUPPORTED, "W4A4_FLATQUANT_DYNAMIC");
+}
+
 static void test_required(void **state)
 {
     (void)state;
@@ -211,9 +244,10 @@ static void test_compat_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_resolved),       cmocka_unit_test(test_order),   cmocka_unit_test(test_required),
-        cmocka_unit_test(test_boundaries),     cmocka_unit_test(test_device),  cmocka_unit_test(test_notes),
-        cmocka_unit_test(test_tokenizer_args), cmocka_unit_test(test_program), cmocka_unit_test(test_compat_rows),
+        cmocka_unit_test(test_resolved),    cmocka_unit_test(test_order),          cmocka_unit_test(test_cards),
+        cmocka_unit_test(test_required),    cmocka_unit_test(test_boundaries),     cmocka_unit_test(test_device),
+        cmocka_unit_test(test_notes),       cmocka_unit_test(test_tokenizer_args), cmocka_unit_test(test_program),
+        cmocka_unit_test(test_compat_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
