@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
 #include <math.h>
+#include <string.h>
 
 #include "kernels/pack.h"
 
@@ -19,6 +20,7 @@ typedef struct gemm_job {
     const int32_t *zero;
     const float *w_scale;
     const float *bias;
+    const int32_t *start; /* [n] what s8 sums begin with, or NULL = 0 */
     float *out;
 } gemm_job;
 
@@ -105,6 +107,14 @@ static void f32_task(void *ctx, int64_t task, int worker)
     }
 }
 
+/* While k is not exhausted the output holds int32 sums. */
+static void begin_sums(const gemm_job *job, const tile *t)
+{
+    const int64_t col = t->group * GS_GROUP_COLS, cols = min_i64(t->group_end * GS_GROUP_COLS, job->w->n) - col;
+    for (int64_t row = t->row; row < t->row + t->rows; row++)
+        memcpy(job->out + row * job->ldc + col, job->start + col, (size_t)cols * sizeof *job->start);
+}
+
 static void s8_task(void *ctx, int64_t task, int worker)
 {
     const gemm_job *const job = ctx;
@@ -113,6 +123,7 @@ static void s8_task(void *ctx, int64_t task, int worker)
     const int64_t k_padded = gs_pack_k_padded(w->kind, w->k);
     const tile t = tile_of_task(job, task);
     void *const panels = gs_pool_scratch(job->c->pool, worker);
+    if (job->start) begin_sums(job, &t);
     for (int64_t k0 = 0; k0 < k_padded; k0 += GS_GEMM_KC) {
         const int64_t kc = min_i64(GS_GEMM_KC, k_padded - k0);
         kernels->pack_a_s8(panels, job->a_s8 + t.row * job->lda + k0, job->lda, t.rows, min_i64(kc, w->k - k0), kc);
@@ -127,7 +138,7 @@ static void s8_task(void *ctx, int64_t task, int worker)
                 .b_next = group + 1 < t.group_end ? block_at(w, group + 1, k0) : NULL,
                 .c = job->out + t.row * job->ldc + col,
                 .ldc = job->ldc,
-                .add = k0 > 0,
+                .add = k0 > 0 || job->start,
                 .last = k0 + kc == k_padded,
                 .row_sum = w->row_sum + col,
                 .w_scale = job->w_scale + col,
@@ -176,4 +187,27 @@ void gs_gemm_s8(gs_compute *c, const gs_packed *w, int64_t m, const int8_t *a, i
                     .out = out,
                     .ldc = ldc};
     run_counted(c, &job, GS_GEMM_S8);
+}
+
+void gs_gemm_s8_from(gs_compute *c, const gs_packed *w, int64_t m, const int8_t *a, int64_t lda, const int32_t *start,
+                     const float *w_scale, float *out, int64_t ldc)
+{
+    assert(w->kind == GS_PACK_S8);
+    float *const ones = gs_alloc_array((size_t)m + 1, sizeof *ones);
+    int32_t *const zeros = gs_alloc_array((size_t)m + 1, sizeof *zeros);
+    for (int64_t i = 0; i < m; i++) ones[i] = 1.0f;
+    gemm_job job = {.c = c,
+                    .w = w,
+                    .m = m,
+                    .a_s8 = a,
+                    .lda = lda,
+                    .scale = ones,
+                    .zero = zeros,
+                    .w_scale = w_scale,
+                    .start = start,
+                    .out = out,
+                    .ldc = ldc};
+    run_counted(c, &job, GS_GEMM_S8);
+    gs_free(ones);
+    gs_free(zeros);
 }

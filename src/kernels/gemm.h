@@ -47,4 +47,10 @@ void gs_gemm_f32(gs_compute *c, const gs_packed *w, int64_t m, const float *a, i
 void gs_gemm_s8(gs_compute *c, const gs_packed *w, int64_t m, const int8_t *a, int64_t lda, const float *scale,
                 const int32_t *zero, const float *w_scale, const float *bias, float *out, int64_t ldc);
 
+/* The same with an integer bias, as accelerators compute a linear with static input codes:
+ * out[i,o] = (float)(Σ_k a[i,k]·w[o,k] + start[o]) · w_scale[o], the integer expression exact where it fits int32.
+ * start, w_scale: [n]. */
+void gs_gemm_s8_from(gs_compute *c, const gs_packed *w, int64_t m, const int8_t *a, int64_t lda, const int32_t *start,
+                     const float *w_scale, float *out, int64_t ldc);
+
 #endif

@@ -103,6 +103,7 @@ static gs_status attention(const pass *p)
         gs_rope_apply(p->c, p->rope, rows, q, width, g->heads + g->groups, g->head_dim, 0);
     }
     if (p->taps && p->taps->heads) GS_TRY(p->taps->heads(p->taps->ctx, chunk, p->s.qkv, p->err));
+    if (p->taps && p->taps->change_heads) GS_TRY(p->taps->change_heads(p->taps->ctx, chunk, p->s.qkv, p->err));
     for (int64_t i = chunk->first; i < chunk->first + chunk->count; i++) {
         const int64_t row = chunk->start[i] - chunk->row0, rows = chunk->start[i + 1] - chunk->start[i];
         const float *const q = p->s.qkv + row * width, *const k = q + attended;

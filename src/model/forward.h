@@ -53,6 +53,8 @@ typedef struct gs_taps {
     gs_status (*linear)(void *ctx, gs_role role, const gs_chunk *chunk, int64_t row0, int64_t rows, const float *x,
                         float *y, gs_error *err);
     bool reference; /* attention as gs_attention_whole */
+    /* Behind `heads`, and attention takes what this leaves. NULL = nobody changes anything. */
+    gs_status (*change_heads)(void *ctx, const gs_chunk *chunk, float *qkv, gs_error *err);
 } gs_taps;
 
 /* Scratch for chunks of at most `rows` rows; whole_4h: also room for the complete input of 4H. */

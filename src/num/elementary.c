@@ -132,9 +132,9 @@ float gs_sin(float x)
 
 float gs_cos(float x) { return is_finite(x) ? (float)sin_of(x, 1) : quiet_nan(); }
 
-/* Natural logarithm, x > 0 and normal. x = m 2^e with m in [sqrt(1/2), sqrt(2)]; log m = 2 artanh((m-1)/(m+1)), the
+/* x = m 2^e with m in [sqrt(1/2), sqrt(2)]; log m = 2 artanh((m-1)/(m+1)), the
  * series to the 23rd power of an argument below 0.1716: the rest is below 1e-19. */
-static double log_f64(double x)
+double gs_log64(double x)
 {
     const uint64_t u = f64_bits(x);
     /* Counting the exponent from sqrt(1/2) instead of 1 puts m into that range. */
@@ -170,7 +170,7 @@ float gs_pow(float x, float y)
     if (x != x || y != y || x < 0.0f) return quiet_nan();
     const float infinite = gs_f32_from_bits(0x7F800000u);
     if (x == 0.0f || x == infinite) return (x == 0.0f) == (y > 0.0f) ? 0.0f : infinite;
-    const double wanted = (double)y * log_f64((double)x);
+    const double wanted = (double)y * gs_log64((double)x);
     /* Past these bounds the result is 0 or Inf already. */
     const double t = wanted > 120.0 ? 120.0 : wanted < -120.0 ? -120.0 : wanted;
     return (float)exp_f64(t);

@@ -93,6 +93,8 @@ float gs_exp_nearest(float x); /* computed in double and rounded once */
 float gs_sin(float x);
 float gs_cos(float x);
 float gs_pow(float x, float y);
+double
+gs_log64(double x); /* natural logarithm within 2 ulp (1e-16 near 1); x > 0 and normal. exp64.h is the way back */
 
 /* torch.mean of a float32 vector on CPU with 8-lane kernels: the exact order of additions described in mean.c. */
 float gs_torch_mean(const float *x, int64_t n);

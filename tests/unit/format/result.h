@@ -1,5 +1,5 @@
 /* Result directories for tests: a tiny synthetic checkpoint, and what a recipe makes of it in names, types, shapes and side files.
- * The tensors hold zeros. SPDX-License-Identifier: Apache-2.0 */
+ * The tensors hold what the test fills in, or zeros. SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_TESTS_FORMAT_RESULT_H
 #define GS_TESTS_FORMAT_RESULT_H
 
@@ -45,6 +45,7 @@ typedef struct result {
     gs_manifest_spec spec;
     gs_manifest manifest;
     bool sharded;
+    void (*fill)(const gs_tensor *t, void *dst); /* dst holds zeros; NULL = they stay */
 } result;
 
 static inline void put_file(const result *r, const char *name, const char *text, size_t n)
@@ -114,10 +115,10 @@ static inline void put_weights(result *r)
     OK(gs_writer_open(&w, r->dir, &r->manifest.layout, ERR));
     for (int64_t i = 0; i < r->manifest.layout.count; i++) {
         const size_t n = (size_t)r->manifest.layout.tensors[i].bytes;
-        void *zeros = gs_alloc(n + 1);
-        memset(zeros, 0, n + 1);
-        OK(gs_writer_put(w, i, 0, zeros, n, ERR));
-        gs_free(zeros);
+        void *values = gs_alloc(n + 1);
+        if (r->fill) r->fill(&r->manifest.layout.tensors[i], values);
+        OK(gs_writer_put(w, i, 0, values, n, ERR));
+        gs_free(values);
     }
     OK(gs_writer_finish(w, ERR));
     gs_writer_free(w);

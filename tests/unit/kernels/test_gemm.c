@@ -193,6 +193,46 @@ static void longest_rows_of_codes_do_not_overflow(void **state)
     free(a);
 }
 
+/* Integer sums that begin with a bias, over several blocks of k, ragged edges, and sums that only float32 rounds. */
+static void code_products_begin_with_a_bias(void **state)
+{
+    (void)state;
+    const shape shapes[] = {{1, 17, 5}, {7, 64, 512}, {13, 130, 517}, {200, 33, 1026}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const shape s = shapes[i];
+        int8_t *const w = malloc((size_t)(s.n * s.k)), *const a = malloc((size_t)(s.m * s.k));
+        int32_t *const start = malloc((size_t)s.n * sizeof *start);
+        float *const scale = malloc((size_t)s.n * sizeof *scale), *const want = malloc((size_t)(s.m * s.n) * 4),
+                     *const out = malloc((size_t)(s.m * s.n) * 4);
+        fill_codes(w, s.n * s.k);
+        fill_codes(a, s.m * s.k);
+        for (int64_t j = 0; j < s.n; j++) {
+            start[j] = (int32_t)(random_u32() % 400000001) - 200000000;
+            scale[j] = 0.001f + 0.01f * (float)(random_u32() % 1000) / 1000;
+        }
+        for (int64_t r = 0; r < s.m; r++)
+            for (int64_t j = 0; j < s.n; j++) {
+                int32_t sum = start[j];
+                for (int64_t e = 0; e < s.k; e++) sum += a[r * s.k + e] * w[j * s.k + e];
+                want[r * s.n + j] = (float)sum * scale[j];
+            }
+        for (int rung = 0; rung < all.rungs; rung++)
+            for (int t = 0; t < THREAD_COUNTS; t++) {
+                gs_packed p;
+                pack_all(&all.c[rung][t], &p, GS_PACK_S8, s.n, s.k, w, true);
+                gs_gemm_s8_from(&all.c[rung][t], &p, s.m, a, s.k, start, scale, out, s.n);
+                check_out(out, s.n, want, s.m, s.n, gs_rung_name((gs_rung)rung));
+                gs_packed_release(&p);
+            }
+        free(w);
+        free(a);
+        free(start);
+        free(scale);
+        free(want);
+        free(out);
+    }
+}
+
 static void unpacking_gives_the_values_back(void **state)
 {
     (void)state;
@@ -277,13 +317,10 @@ static void work_is_counted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(float_products_follow_the_contract),
-        cmocka_unit_test(code_products_are_exact),
-        cmocka_unit_test(longest_rows_of_codes_do_not_overflow),
-        cmocka_unit_test(unpacking_gives_the_values_back),
-        cmocka_unit_test(impossible_sizes_are_refused),
-        cmocka_unit_test(padding_does_not_spread_nan),
-        cmocka_unit_test(work_is_counted),
+        cmocka_unit_test(float_products_follow_the_contract), cmocka_unit_test(code_products_are_exact),
+        cmocka_unit_test(code_products_begin_with_a_bias),    cmocka_unit_test(longest_rows_of_codes_do_not_overflow),
+        cmocka_unit_test(unpacking_gives_the_values_back),    cmocka_unit_test(impossible_sizes_are_refused),
+        cmocka_unit_test(padding_does_not_spread_nan),        cmocka_unit_test(work_is_counted),
     };
     return cmocka_run_group_tests(tests, contexts_open, contexts_close);
 }

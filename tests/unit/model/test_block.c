@@ -345,7 +345,7 @@ static void taps_do_not_change_the_result(void **state)
         for (int whole = 0; whole < 2; whole++) {
             float *const h = made_stream(rows, hidden);
             log_t l = {.m = &m, .c = &c, .want_4h = whole};
-            const gs_taps taps = {&l, log_wants, log_input, log_qkv, log_heads, log_linear, false};
+            const gs_taps taps = {&l, log_wants, log_input, log_qkv, log_heads, log_linear, false, NULL};
             forward(&c, &m, start, 1, h, whole, &taps, GS_UNTIL_END);
             assert_memory_equal(h, plain, bytes);
             assert_int_equal(l.qkv, 1);
@@ -385,7 +385,7 @@ static void until_stops_where_it_says(void **state)
     for (int i = 0; i < 5; i++) {
         float *const h = made_stream(rows, m.config.hidden);
         log_t l = {.m = &m, .c = &c, .want_4h = true};
-        const gs_taps taps = {&l, log_wants, log_input, log_qkv, log_heads, log_linear, false};
+        const gs_taps taps = {&l, log_wants, log_input, log_qkv, log_heads, log_linear, false, NULL};
         forward(&c, &m, start, 2, h, true, &taps, want[i].until);
         for (int r = 0; r < GS_ROLES; r++) {
             assert_int_equal(l.inputs[r], r < want[i].inputs);

@@ -112,7 +112,7 @@ static void forward_all(gs_compute *c, const model *m, const gs_samples *s, floa
     for (int i = 0; i < m->config.layers; i++) {
         OK(gs_block_load(&block, c, &m->config, &m->ck, &m->tensors.block[i], ERR));
         watcher w = {.compute = c, .block = &block, .golden = g, .index = i};
-        const gs_taps taps = {&w, want_all, see_input, see_qkv, NULL, see_linear, true};
+        const gs_taps taps = {&w, want_all, see_input, see_qkv, NULL, see_linear, true, NULL};
         for (int64_t first = 0; first < s->count;) {
             const gs_chunk chunk = gs_chunk_at(s, first);
             OK(gs_block_forward(c, &block, i, &rope, &chunk, h + chunk.row0 * m->config.hidden, &scratch,

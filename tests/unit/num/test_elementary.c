@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/sys.h"
+#include "num/exp64.h"
 #include "num/expf.h"
 #include "num/num.h"
 
@@ -67,6 +68,31 @@ static void test_exp_at_the_edges(void **state)
     assert_false(signbit(gs_exp(-INFINITY)));
     assert_true(isnan(gs_exp(NAN)) && isnan(gs_exp(-NAN)));
     assert_true(gs_exp(0x1p-149f) == 1.0f);
+}
+
+/* In units of the last place of the double result; 1e-16 at least, for logarithms near 0. */
+static double error64(double got, double exact)
+{
+    int e;
+    frexp(exact, &e);
+    return fabs(got - exact) / fmax(ldexp(1.0, e - 53), 1e-16);
+}
+
+static void test_double_log_and_exp(void **state)
+{
+    (void)state;
+    double worst_exp = 0, worst_log = 0;
+    for (int i = 0; i < 2000000; i++) {
+        const double x = i % 2 ? random_between(-700, 700) : random_between(-3, 3), exact = exp(x);
+        worst_exp = fmax(worst_exp, fabs(gs_exp64_inline(x) / exact - 1) * 0x1p53);
+        const double y = i % 3 ? exact : random_between(0.5, 2);
+        worst_log = fmax(worst_log, error64(gs_log64(y), log(y)));
+    }
+    print_message("double: exp %.3f, log %.3f\n", worst_exp, worst_log);
+    assert_true(worst_exp < 4 && worst_log < 2.5); /* 2^53 counts half steps in the lower half of a binade */
+    assert_true(gs_exp64_inline(0) == 1.0 && gs_exp64_inline(-0.0) == 1.0 && gs_log64(1.0) == 0.0);
+    assert_true(gs_exp64_inline(-1e300) > 0 && gs_exp64_inline(-1e300) < 1e-303);
+    assert_true(gs_exp64_inline(1e300) > 1e303 && isfinite(gs_exp64_inline(1e300)));
 }
 
 enum { LANE_TEST = 1024 };
@@ -193,13 +219,10 @@ static void test_pow_at_the_edges(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exp_is_accurate),
-        cmocka_unit_test(test_exp_at_the_edges),
-        cmocka_unit_test(test_exp_is_the_same_in_vector_form),
-        cmocka_unit_test(test_sin_and_cos_are_accurate),
-        cmocka_unit_test(test_sin_and_cos_at_the_edges),
-        cmocka_unit_test(test_pow_is_accurate),
-        cmocka_unit_test(test_pow_at_the_edges),
+        cmocka_unit_test(test_exp_is_accurate),          cmocka_unit_test(test_exp_at_the_edges),
+        cmocka_unit_test(test_double_log_and_exp),       cmocka_unit_test(test_exp_is_the_same_in_vector_form),
+        cmocka_unit_test(test_sin_and_cos_are_accurate), cmocka_unit_test(test_sin_and_cos_at_the_edges),
+        cmocka_unit_test(test_pow_is_accurate),          cmocka_unit_test(test_pow_at_the_edges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
