@@ -176,6 +176,17 @@ void gs_quantize_s8(gs_compute *c, int64_t n, const float *x, float scale, float
     gs_pool_run(c->pool, count_tasks(n, CHUNK), quantize_task, &job);
 }
 
+float gs_scaled_peak(const gs_compute *c, int64_t n, const float *x, const float *t)
+{
+    return c->kernels->scaled_peak(n, x, t);
+}
+
+void gs_scaled_codes(const gs_compute *c, int64_t n, const float *x, const float *t, bool divide, float scale,
+                     float zero, int8_t *q)
+{
+    c->kernels->scaled_codes(n, x, t, divide, scale, zero, q);
+}
+
 /* ---- statistics ---- */
 
 typedef struct range {

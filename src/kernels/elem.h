@@ -54,6 +54,12 @@ void gs_column_minmax(gs_compute *c, int64_t rows, int64_t cols, const float *x,
 /* q = clamp(rint(x/scale + zero), -128, 127): division, then addition, then rounding. NaN gives -128. x: [n], q: [n]. */
 void gs_quantize_s8(gs_compute *c, int64_t n, const float *x, float scale, float zero, int8_t *q);
 
+/* For tasks that have a row of their own (not parallel). gs_scaled_peak: max |x·t|. gs_scaled_codes: gs_quantize_s8 of x·t, or with
+ * `divide` of x/t, rounded once before the division by scale. t: [n]. */
+float gs_scaled_peak(const gs_compute *c, int64_t n, const float *x, const float *t);
+void gs_scaled_codes(const gs_compute *c, int64_t n, const float *x, const float *t, bool divide, float scale,
+                     float zero, int8_t *q);
+
 /* torch.histc: counts[b] += number of x in bin b, bins over [lo, hi] (lo < hi); outside or NaN ignored;
  * bin = (int64)((x-lo)*bins/(hi-lo)) in float32, in that order, capped at bins-1. */
 void gs_histogram(gs_compute *c, int64_t n, const float *x, float lo, float hi, int64_t bins, int64_t *counts);

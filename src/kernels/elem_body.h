@@ -203,6 +203,50 @@ static void quantize_s8(int64_t n, const float *restrict x, float scale, float z
     }
 }
 
+/* max |x·t| */
+static float scaled_peak(int64_t n, const float *x, const float *t)
+{
+    vec top[VECTORS] = {{0}};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int q = 0; q < VECTORS; q++) {
+            const vec v = load(x + i + q * GS_LANES) * load(t + i + q * GS_LANES);
+            const vec size = (vec)((ivec)v & 0x7fffffff);
+            top[q] = choose(size > top[q], size, top[q]);
+        }
+    float peak = 0.0f;
+    for (; i < n; i++) {
+        const float size = fabsf(x[i] * t[i]);
+        peak = size > peak ? size : peak;
+    }
+    for (int j = 0; j < LANES; j++) {
+        const float size = top[j / GS_LANES][j % GS_LANES];
+        peak = size > peak ? size : peak;
+    }
+    return peak;
+}
+
+/* As quantize_s8 of x·t, or of x/t, one rounding before the division by scale. Two copies of the loop, since a choice inside it
+ * would cost more than the work. */
+static void scaled_codes(int64_t n, const float *x, const float *t, bool divide, float scale, float zero, int8_t *q)
+{
+    float scaled[LANES];
+    int64_t i = 0;
+    for (; divide && i + LANES <= n; i += LANES) {
+        for (int k = 0; k < VECTORS; k++)
+            store(scaled + k * GS_LANES, load(x + i + k * GS_LANES) / load(t + i + k * GS_LANES));
+        quantize_lanes(scaled, scale, zero, q + i);
+    }
+    for (; !divide && i + LANES <= n; i += LANES) {
+        for (int k = 0; k < VECTORS; k++)
+            store(scaled + k * GS_LANES, load(x + i + k * GS_LANES) * load(t + i + k * GS_LANES));
+        quantize_lanes(scaled, scale, zero, q + i);
+    }
+    float rest[LANES] = {0};
+    for (int64_t j = i; j < n; j++) rest[j - i] = divide ? x[j] / t[j] : x[j] * t[j];
+    quantize_s8(n - i, rest, scale, zero, q + i);
+}
+
 static void bin_index(int64_t n, const float *restrict x, float lo, float hi, int32_t bins, int32_t *restrict bin)
 {
     const float count = (float)bins, width = hi - lo;
@@ -300,6 +344,8 @@ void GS_FILL(gs_kernels *t)
     t->minmax = minmax;
     t->column_minmax = column_minmax;
     t->quantize_s8 = quantize_s8;
+    t->scaled_peak = scaled_peak;
+    t->scaled_codes = scaled_codes;
     t->bin_index = bin_index;
     t->sum_squares = sum_squares;
     t->softmax_row = softmax_row;

@@ -8,9 +8,10 @@
 
 enum {
     GRID = 21,
-    MANY_ROWS = 1024, /* from here on candidates are screened, unless all rows were asked for */
-    SCREEN = 8,       /* on every eighth row */
-    FINALISTS = 5,
+    MANY_ROWS = 1024,  /* from here on candidates are screened, unless all rows were asked for */
+    SCREEN_ROWS = 256, /* on about so many rows */
+    SCREEN_CHUNKS = 4, /* and every fourth chunk of outputs: neighbours on the grid differ smoothly, so the best */
+    FINALISTS = 3,     /* of all is among the best few of the sample */
 };
 
 typedef struct search {
@@ -33,13 +34,15 @@ static void fill_scales(const search *q, int slot, double alpha, double beta)
     }
 }
 
-/* error[slot[i]] of the given candidates on every stride-th row. */
-static gs_status measure(search *q, int count, const int *slot, int64_t stride, gs_error *err)
+/* error[slot[i]] of the given candidates; screen: on a sample of rows and outputs. */
+static gs_status measure(search *q, int count, const int *slot, bool screen, gs_error *err)
 {
     const gs_outlier_stats *const stats = q->g->stats;
+    const int64_t stride = screen ? stats->n_rows / SCREEN_ROWS : 1;
     const gs_trial trial = {.weight = q->g->weight,
                             .x = stats->rows,
                             .stride = stride,
+                            .sparse = screen ? SCREEN_CHUNKS : 1,
                             .min = stats->min,
                             .max = stats->max,
                             .rows = (stats->n_rows + stride - 1) / stride,
@@ -70,12 +73,12 @@ static gs_status measure_all(search *q, int count, gs_error *err)
 {
     int slot[GRID + 1] = {0};
     for (int i = 0; i < count; i++) slot[i] = i;
-    if (q->g->stats->row_limit <= 0 || q->g->stats->n_rows < MANY_ROWS) return measure(q, count, slot, 1, err);
-    GS_TRY(measure(q, GRID, slot, SCREEN, err));
+    if (q->g->stats->row_limit <= 0 || q->g->stats->n_rows < MANY_ROWS) return measure(q, count, slot, false, err);
+    GS_TRY(measure(q, GRID, slot, true, err));
     pick_finalists(q, slot);
     for (int i = 0; i < count; i++) q->error[i] = INFINITY;
     if (count > GRID) slot[FINALISTS] = GRID;
-    return measure(q, FINALISTS + (count > GRID), slot, 1, err);
+    return measure(q, FINALISTS + (count > GRID), slot, false, err);
 }
 
 /* The last of equal errors wins. */

@@ -10,10 +10,8 @@
 enum {
     ROWS = 2048,            /* input rows at once */
     CODE_BYTES = 192 << 20, /* input codes of all candidates at hand, unless one needs more */
-    BLOCK = 16,             /* constant trip counts let compilers take several elements at once */
     MOST_ZERO = 1024,       /* zero point of the integer product; the rest goes into the bias */
 };
-#define ROUNDER 12582912.0f /* 1.5·2^23: adding and subtracting it rounds half to even below 2^22 */
 
 typedef struct input_grid {
     float step, zero;
@@ -64,28 +62,12 @@ typedef struct code_job {
     int8_t *codes;
 } code_job;
 
-static inline int8_t input_code(float x, float t, input_grid grid)
-{
-    float q = x / t / grid.step + grid.zero;
-    q = q > -128.0f ? q : -128.0f;
-    q = q < 127.0f ? q : 127.0f;
-    return (int8_t)(int32_t)((q + ROUNDER) - ROUNDER);
-}
-
 static void input_task(void *ctx, int64_t row, int worker)
 {
     (void)worker;
     const code_job *const j = ctx;
     const int64_t n = j->r->channels;
-    const float *const x = j->r->x + row * n;
-    int8_t *const codes = j->codes + row * n;
-    int64_t i = 0;
-    for (; i + BLOCK <= n; i += BLOCK) {
-        int8_t block[BLOCK];
-        for (int k = 0; k < BLOCK; k++) block[k] = input_code(x[i + k], j->t[i + k], j->grid);
-        memcpy(codes + i, block, BLOCK);
-    }
-    for (; i < n; i++) codes[i] = input_code(x[i], j->t[i], j->grid);
+    gs_scaled_codes(j->r->c, n, j->r->x + row * n, j->t, true, j->grid.step, j->grid.zero, j->codes + row * n);
 }
 
 /* ---- weight codes ---- */
@@ -95,38 +77,11 @@ typedef struct weight_job {
     const float *t;
 } weight_job;
 
-static float peak_of(const float *w, const float *t, int64_t n)
+/* No code leaves ±127, since the step comes from the peak. */
+static float codes_w8(const gs_compute *c, const float *w, const float *t, int64_t n, int8_t *codes)
 {
-    float lane[BLOCK] = {0};
-    int64_t i = 0;
-    for (; i + BLOCK <= n; i += BLOCK)
-        for (int k = 0; k < BLOCK; k++) {
-            const float a = fabsf(w[i + k] * t[i + k]);
-            lane[k] = a > lane[k] ? a : lane[k];
-        }
-    for (; i < n; i++) lane[0] = fmaxf(lane[0], fabsf(w[i] * t[i]));
-    for (int k = 1; k < BLOCK; k++) lane[0] = fmaxf(lane[0], lane[k]);
-    return lane[0];
-}
-
-static inline int8_t weight_code(float w, float t, float scale)
-{
-    float q = (w * t / scale + ROUNDER) - ROUNDER;
-    q = q > -127.0f ? q : -127.0f;
-    q = q < 127.0f ? q : 127.0f;
-    return (int8_t)(int32_t)q;
-}
-
-static float codes_w8(const float *w, const float *t, int64_t n, int8_t *codes)
-{
-    const float scale = fmaxf(peak_of(w, t, n) / 127.0f, GS_EPS);
-    int64_t i = 0;
-    for (; i + BLOCK <= n; i += BLOCK) {
-        int8_t block[BLOCK];
-        for (int k = 0; k < BLOCK; k++) block[k] = weight_code(w[i + k], t[i + k], scale);
-        memcpy(codes + i, block, BLOCK);
-    }
-    for (; i < n; i++) codes[i] = weight_code(w[i], t[i], scale);
+    const float scale = fmaxf(gs_scaled_peak(c, n, w, t) / 127.0f, GS_EPS);
+    gs_scaled_codes(c, n, w, t, false, scale, 0.0f, codes);
     return scale;
 }
 
@@ -143,8 +98,9 @@ static float spread_of(const float *w, const float *t, int64_t n)
     return (float)sqrt(variance > 0 ? variance : 0);
 }
 
-static float codes_w4(const float *w, const float *t, int64_t n, int8_t *codes)
+static float codes_w4(const gs_compute *c, const float *w, const float *t, int64_t n, int8_t *codes)
 {
+    (void)c;
     const float limit = 3.0f, spread = spread_of(w, t, n);
     const float unit = spread > 0.0f ? spread : INFINITY; /* equal magnitudes: nothing stands out */
     float peak = 0;
@@ -167,7 +123,7 @@ static void weight_task(void *ctx, int64_t row, int worker)
     const run *const r = j->r;
     const float *const w = r->w_rows + row * r->channels;
     int8_t *const codes = r->w_codes + row * r->channels;
-    r->w_scale[row] = (r->trial->kind == GS_TRIAL_W8 ? codes_w8 : codes_w4)(w, j->t, r->channels, codes);
+    r->w_scale[row] = (r->trial->kind == GS_TRIAL_W8 ? codes_w8 : codes_w4)(r->c, w, j->t, r->channels, codes);
 }
 
 /* ---- comparing ---- */
@@ -242,7 +198,8 @@ static gs_status try_batch(run *r, int count, const float *t, double *error, dou
             .r = r, .t = t + i * r->channels, .grid = r->grid[i], .codes = r->x_codes + i * r->turn * r->channels};
         gs_pool_run(r->c->pool, r->rows, input_task, &job);
     }
-    for (r->w_row0 = 0; r->w_row0 < weight->n; r->w_row0 += r->chunk) {
+    const int64_t step = r->chunk * (r->trial->sparse > 1 ? r->trial->sparse : 1);
+    for (r->w_row0 = 0; r->w_row0 < weight->n; r->w_row0 += step) {
         GS_TRY(gs_check_interrupt(err));
         r->w_n = min_i64(r->chunk, weight->n - r->w_row0);
         gs_unpack_rows(r->c, weight, r->w_row0, r->w_n, r->w_rows);

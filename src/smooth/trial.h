@@ -15,6 +15,7 @@ typedef enum gs_trial_weight {
 typedef struct gs_trial {
     const gs_packed *weight;
     int64_t rows, stride;   /* every stride-th row of x, `rows` of them */
+    int sparse;             /* > 1: only every sparse-th chunk of weight rows, an estimate */
     const float *x;         /* [.., channels] */
     const float *min, *max; /* [channels] what the scale of the input codes is taken from */
     bool symmetric; /* input codes: ±127 around 0; otherwise 0 … 255 between the ends, which need not include 0 */

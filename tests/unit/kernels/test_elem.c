@@ -274,6 +274,34 @@ static void quantize_divides_adds_and_rounds_to_even(void **state)
     free(x);
 }
 
+/* Every length that leaves a rest, ties, and both ways of scaling. */
+static void scaled_codes_are_those_of_the_scaled_row(void **state)
+{
+    (void)state;
+    enum { N = 203 };
+    float x[N], t[N];
+    fill_normal(x, N);
+    for (int i = 0; i < N; i++) t[i] = 0.25f * (float)(1 + i % 7);
+    for (int i = 0; i < 40; i++) x[i] = 0.5f * (float)(i - 20) / t[i];
+    EACH_CONTEXT({
+        (void)first;
+        for (int64_t n = 1; n <= N; n++) {
+            guarded q = guarded_new((size_t)n, 1);
+            float peak = 0;
+            for (int64_t i = 0; i < n; i++) peak = fmaxf(peak, fabsf(x[i] * t[i]));
+            assert_true(gs_scaled_peak(c, n, x, t) == peak);
+            for (int divide = 0; divide < 2; divide++) {
+                gs_scaled_codes(c, n, x, t, divide, 0.5f, -2.0f, q.data);
+                for (int64_t i = 0; i < n; i++) {
+                    const float scaled = divide ? x[i] / t[i] : x[i] * t[i];
+                    assert_int_equal(((int8_t *)q.data)[i], gs_clamp_s8(gs_rint(scaled / 0.5f - 2.0f), -128, 127));
+                }
+            }
+            guarded_free(&q);
+        }
+    })
+}
+
 static void check_histogram(int64_t n, const float *x, float lo, float hi, int64_t bins)
 {
     int64_t *const want = calloc((size_t)bins, 8), *const counts = malloc((size_t)bins * 8);
@@ -374,6 +402,7 @@ int main(void)
         cmocka_unit_test(minmax_skips_what_is_not_finite),
         cmocka_unit_test(column_minmax_runs_on),
         cmocka_unit_test(quantize_divides_adds_and_rounds_to_even),
+        cmocka_unit_test(scaled_codes_are_those_of_the_scaled_row),
         cmocka_unit_test(histogram_counts_like_histc),
         cmocka_unit_test(sums_are_doubles_in_fixed_order),
         cmocka_unit_test(empty_input_is_fine),
