@@ -120,7 +120,9 @@ typedef struct gs_linear_result {
 
 /* One group that outlier suppression or do_smooth has transformed. NaN = the method has no such figure. */
 typedef struct gs_group_result {
-    char *name;         /* "block 3: input_layernorm -> self_attention.query_key_value", owned by the report */
+    char *name; /* "block 3: input_layernorm -> self_attention.query_key_value", owned by the report */
+    int block;
+    const char *linear; /* the consumer, as the checkpoint calls it; static string */
     const char *method; /* "m2", "do_smooth" */
     const char *branch; /* which rule of the method was used; NULL = it has one */
     double alpha, beta, threshold;

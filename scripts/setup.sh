@@ -1,8 +1,9 @@
 #!/bin/bash
 # Installs what building, testing and checking glmslim need, on Debian 12 and its relatives. Looks first and installs only what
-# is missing, so a second run needs no network. Usage: scripts/setup.sh [build|dev]
+# is missing, so a second run needs no network. Usage: scripts/setup.sh [build|dev|browser]
 #   build   compiler, cmake, ninja, jansson, libcrypto, and the test libraries (default)
 #   dev     also clang, sanitizer runtime, formatter and linters
+#   browser chromium, for the test that looks at the HTML report (which is skipped without)
 # SPDX-License-Identifier: Apache-2.0
 set -eu
 
@@ -32,11 +33,19 @@ binutils           command -v nm
 LIST
 }
 
+needs_browser() {
+    cat <<'LIST'
+chromium           command -v chromium
+fonts-dejavu-core  test -n "$(find /usr/share/fonts -name 'DejaVuSans.ttf' -print -quit 2>/dev/null)"
+LIST
+}
+
 case "${1:-build}" in
 build) list=$(needs_build) ;;
 dev) list=$(needs_dev) ;;
+browser) list=$(needs_browser) ;;
 *)
-    echo "usage: scripts/setup.sh [build|dev]" >&2
+    echo "usage: scripts/setup.sh [build|dev|browser]" >&2
     exit 2
     ;;
 esac

@@ -71,20 +71,22 @@ static char *directory_of(const char *path)
     return gs_strndup(path, slash == path ? 1 : (size_t)(slash - path));
 }
 
-gs_status gs_cli_check_json(const char *path, gs_error *err)
+gs_status gs_cli_check_file(const char *option, const char *path, gs_error *err)
 {
     if (path == NULL) return GS_OK;
     if (path[0] == '\0' || gs_path_is_dir(path))
-        return gs_fail(err, GS_ERR_USAGE, "--json needs the name of a file, \"%s\" is none", path);
+        return gs_fail(err, GS_ERR_USAGE, "%s needs the name of a file, \"%s\" is none", option, path);
     char *dir = directory_of(path);
     gs_status status = GS_OK;
     if (access(dir, W_OK | X_OK) != 0)
-        status = gs_fail_errno(err, errno,
-                               "--json %s: cannot write into the directory \"%s\"; create it or choose another file",
-                               path, dir);
+        status =
+            gs_fail_errno(err, errno, "%s %s: cannot write into the directory \"%s\"; create it or choose another file",
+                          option, path, dir);
     gs_free(dir);
     return status;
 }
+
+gs_status gs_cli_check_json(const char *path, gs_error *err) { return gs_cli_check_file("--json", path, err); }
 
 gs_status gs_cli_write_json(const char *path, const char *text, size_t n, gs_error *err)
 {

@@ -38,6 +38,7 @@ int gs_cli_finish(gs_status status, const gs_error *err);
 gs_status gs_cli_write_json(const char *path, const char *text, size_t n, gs_error *err) GS_CHECKED;
 /* Before long work: the directory of path exists and can be written. path NULL = fine. */
 gs_status gs_cli_check_json(const char *path, gs_error *err) GS_CHECKED;
+gs_status gs_cli_check_file(const char *option, const char *path, gs_error *err) GS_CHECKED;
 /* Everything from standard input, at most max bytes. Caller gs_str_release()s. */
 gs_status gs_cli_read_stdin(gs_str *out, size_t max, gs_error *err) GS_CHECKED;
 /* SIGINT and SIGTERM ask for a clean stop, a second one stops at once. */

@@ -82,11 +82,14 @@ static void man_page(gs_str *out)
     }
     gs_str_adds(out, ".SH OPTIONS OF QUANT\n");
     gs_options_roff(out);
-    gs_str_adds(out, ".TP\n.B \\-\\-json \\fRFILE\nWrite the report to a file as JSON.\n.TP\n.B \\-\\-quiet\nOnly "
-                     "warnings and errors.\n"
-                     ".PP\nThe progress line shows the block, the step, the share of the work that is done, the time "
-                     "left, tokens through one\n"
-                     "block per second, and the memory in use.\n.SH OTHER COMMANDS\n");
+    gs_str_adds(out,
+                ".TP\n.B \\-\\-json \\fRFILE\nWrite the report to a file as JSON.\n.TP\n.B \\-\\-report \\fRFILE\n"
+                "Write the report as one HTML page: the command, charts per layer, linears that stay float and why, "
+                "sizes, times.\n.TP\n.B \\-\\-quiet\nOnly "
+                "warnings and errors.\n"
+                ".PP\nThe progress line shows the block, the step, the share of the work that is done, the time "
+                "left, tokens through one\n"
+                "block per second, and the memory in use.\n.SH OTHER COMMANDS\n");
     for (int i = 0; i < gs_command_count; i++)
         if (!gs_commands[i].hidden && gs_commands[i].spec != NULL) add_command(out, &gs_commands[i]);
     gs_str_adds(out, ".SH EXIT STATUS\n");

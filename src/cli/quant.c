@@ -8,14 +8,32 @@
 #include <string.h>
 
 #include "cli/common.h"
+#include "io/file.h"
 #include "report/report.h"
 
 typedef struct extras {
-    const char *json;
+    const char *json, *report;
     bool quiet;
 } extras;
 
-/* --json FILE, --json=FILE, --quiet: not in the recipe, because they change nothing in the result. */
+/* --name FILE, --name=FILE: the words taken, 0 = another option, < 0 = an error. */
+static int take_file(const char *name, const char **file, int argc, char **argv, int at, gs_error *err)
+{
+    const size_t n = strlen(name);
+    if (strncmp(argv[at], name, n) != 0 || (argv[at][n] != '\0' && argv[at][n] != '=')) return 0;
+    if (argv[at][n] == '=') {
+        *file = argv[at] + n + 1;
+        return 1;
+    }
+    if (at + 1 >= argc || strncmp(argv[at + 1], "--", 2) == 0) {
+        gs_fail(err, GS_ERR_USAGE, "argument %s: expected one argument", name);
+        return -1;
+    }
+    *file = argv[at + 1];
+    return 2;
+}
+
+/* --json, --report, --quiet: not in the recipe, because they change nothing in the result. */
 static int take_extra(void *ctx, int argc, char **argv, int at, gs_error *err)
 {
     extras *e = ctx;
@@ -23,17 +41,8 @@ static int take_extra(void *ctx, int argc, char **argv, int at, gs_error *err)
         e->quiet = true;
         return 1;
     }
-    if (strncmp(argv[at], "--json=", 7) == 0) {
-        e->json = argv[at] + 7;
-        return 1;
-    }
-    if (strcmp(argv[at], "--json") != 0) return 0;
-    if (at + 1 >= argc || strncmp(argv[at + 1], "--", 2) == 0) {
-        gs_fail(err, GS_ERR_USAGE, "argument --json: expected one argument");
-        return -1;
-    }
-    e->json = argv[at + 1];
-    return 2;
+    const int taken = take_file("--json", &e->json, argc, argv, at, err);
+    return taken != 0 ? taken : take_file("--report", &e->report, argc, argv, at, err);
 }
 
 /* As the script reads RANK: a bad value is a warning and 0. The result never depends on it. */
@@ -61,6 +70,27 @@ static void say_environment(void)
     gs_screen_warning(line);
 }
 
+static gs_status write_json(const gs_report *report, const gs_recipe *r, const char *path, gs_error *err)
+{
+    size_t n;
+    if (path == NULL) return GS_OK;
+    char *json = gs_report_json(report, r, &n);
+    const gs_status status = gs_cli_write_json(path, json, n, err);
+    gs_free(json);
+    return status;
+}
+
+static gs_status write_page(const gs_report *report, const gs_recipe *r, const char *path, gs_error *err)
+{
+    if (path == NULL) return GS_OK;
+    gs_str page;
+    gs_str_init(&page);
+    gs_report_html(report, r, &page);
+    const gs_status status = gs_file_write_all(path, page.data, page.len, 0644, err);
+    gs_str_release(&page);
+    return status;
+}
+
 static gs_status print_report(const gs_report *report, const gs_recipe *r, const extras *e, gs_error *err)
 {
     gs_str text;
@@ -71,22 +101,26 @@ static gs_status print_report(const gs_report *report, const gs_recipe *r, const
         gs_report_text(report, &text);
     if (!e->quiet || report->dry_run) fwrite(text.data, 1, text.len, stdout);
     gs_str_release(&text);
-    if (e->json == NULL) return GS_OK;
-    size_t n;
-    char *json = gs_report_json(report, r, &n);
-    const gs_status status = gs_cli_write_json(e->json, json, n, err);
-    gs_free(json);
-    return status;
+    GS_TRY(write_json(report, r, e->json, err));
+    return write_page(report, r, e->report, err);
+}
+
+static gs_status check_extras(const gs_recipe *r, const extras *e, gs_error *err)
+{
+    GS_TRY(gs_cli_check_file("--json", e->json, err));
+    if (e->report != NULL && r->dry_run)
+        return gs_fail(err, GS_ERR_USAGE, "--report shows what a run found, and --dry_run does not run: leave one out");
+    return gs_cli_check_file("--report", e->report, err);
 }
 
 static gs_status run(int argc, char **argv, gs_recipe *r, gs_arena *arena, gs_error *err)
 {
-    extras e = {NULL, false};
+    extras e = {0};
     bool help = false;
     GS_TRY(gs_options_parse(r, arena, argc, argv, take_extra, &e, &help, err));
     if (help) return (gs_status)gs_cmd_help(2, (char *[]){(char *)"help", (char *)"quant", NULL});
     gs_screen_quiet(e.quiet);
-    GS_TRY(gs_cli_check_json(e.json, err));
+    GS_TRY(check_extras(r, &e, err));
     say_environment();
     gs_cli_catch_signals();
     signal(SIGPIPE, SIG_IGN); /* a closed terminal does not stop the work */

@@ -112,7 +112,8 @@ static gs_group_result *add_group(gs_report *r, const gs_job *job, int block, co
     char name[640];
     snprintf(name, sizeof name, "block %d: %s -> %s", block, producer, job->family->linear[consumer]);
     gs_group_result *g = &r->groups[r->n_groups++];
-    *g = (gs_group_result){.name = gs_strdup(name), .scaled_channels = -1};
+    *g = (gs_group_result){.name = gs_strdup(name), .block = block, .scaled_channels = -1};
+    g->linear = job->family->linear[consumer];
     g->alpha = g->beta = g->threshold = g->loss_before = g->loss_after = g->range_before = g->range_after = NAN;
     return g;
 }

@@ -14,9 +14,9 @@
 static const char *string_text(const char *name)
 {
     static const char *const words[][2] = {
-        {"model_path", "DIR"},     {"save_directory", "DIR"},  {"dir", "DIR"},
-        {"calib_file", "FILE"},    {"anti_file", "FILE"},      {"json", "FILE"},
-        {"disable_level", "L<n>"}, {"tokenizer_args", "JSON"}, {"anti_method", "METHOD"},
+        {"model_path", "DIR"},      {"save_directory", "DIR"}, {"dir", "DIR"},     {"calib_file", "FILE"},
+        {"anti_file", "FILE"},      {"json", "FILE"},          {"report", "FILE"}, {"disable_level", "L<n>"},
+        {"tokenizer_args", "JSON"}, {"anti_method", "METHOD"},
     };
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if (strcmp(words[i][0], name) == 0) return words[i][1];
@@ -111,6 +111,8 @@ void gs_options_help(gs_str *out, const char *program)
     }
     static const gs_option common[] = {
         {"json", GS_OPT_STRING, 0, NULL, NULL, "write the result to a file as JSON", "", true},
+        {"report", GS_OPT_STRING, 0, NULL, NULL, "write a page for a browser: charts per layer, sizes, times", "",
+         true},
         {"quiet", GS_OPT_FLAG, 0, NULL, NULL, "only warnings and errors", "", true},
         {"help", GS_OPT_FLAG, 0, NULL, NULL, "show this text", "", true},
     };
@@ -165,9 +167,12 @@ void gs_options_markdown(gs_str *out)
                      "| name | value | default | meaning |\n| --- | --- | --- | --- |\n");
     for (int i = 0; i < gs_option_count; i++)
         if (gs_options[i].ours) add_option_row(out, &gs_options[i]);
-    gs_str_adds(out, "\nEvery command also takes `--json FILE` (the result for a program), `--threads N` and `--quiet` "
-                     "(only warnings and\n"
-                     "errors).\n");
+    gs_str_adds(out,
+                "\nEvery command also takes `--json FILE` (the result for a program), `--threads N` and `--quiet` "
+                "(only warnings and\n"
+                "errors). `--report FILE` writes a page for a browser: what was done, charts per layer, what stays "
+                "float and why,\n"
+                "sizes, times ([report.md](report.md)).\n");
 }
 
 void gs_roff_text(gs_str *out, const char *text)

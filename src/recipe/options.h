@@ -55,6 +55,8 @@ gs_status gs_options_parse_rows(gs_option_parse *request, int argc, char **argv,
 
 /* It says where files are or how the work is done, and never changes what a result is: threads, paths, overwrite, … */
 bool gs_option_is_local(const gs_option *o);
+/* The command line that gives this recipe, an option a line, quoted for a POSIX shell: what was given and what is not the default. */
+void gs_recipe_command(const gs_recipe *r, gs_str *out);
 bool gs_option_given(const gs_recipe *r, const char *name);
 void gs_options_help(gs_str *out, const char *program); /* --help of the quantizing command */
 void gs_options_help_rows(gs_str *out, const gs_option *rows, int count);

@@ -9,6 +9,9 @@ void gs_report_plan_text(const gs_report *r, gs_str *out); /* --dry_run: tensors
 char *gs_report_json(const gs_report *r, const gs_recipe *recipe, size_t *n); /* caller gs_free()s */
 /* glmslim_report.json: what depends on inputs and recipe alone, the same bytes on every machine. Caller gs_free()s. */
 char *gs_report_record(const gs_report *r, const gs_recipe *recipe, size_t *n);
+/* One self-contained page. recipe: as it was asked for, NULL = unknown. */
+void gs_report_html(const gs_report *r, const gs_recipe *recipe, gs_str *out);
 void gs_bytes_text(uint64_t bytes, char out[32]); /* "1.23 GB" (decimal) */
+void gs_duration_text(double s, char out[32]);    /* "1.2 s", "3 min 05 s" */
 
 #endif

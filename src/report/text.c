@@ -25,7 +25,7 @@ void gs_bytes_text(uint64_t bytes, char out[32])
     snprintf(out, 32, v < 9.995 ? "%.2f %s" : v < 99.95 ? "%.1f %s" : "%.0f %s", v, units[unit]);
 }
 
-static void duration_text(double s, char out[32])
+void gs_duration_text(double s, char out[32])
 {
     if (!(s >= 0))
         snprintf(out, 32, "unknown");
@@ -71,13 +71,13 @@ static void add_sizes(const gs_report *r, gs_str *out)
 static void add_phases(const gs_report *r, gs_str *out)
 {
     char total[32];
-    duration_text(r->seconds, total);
+    gs_duration_text(r->seconds, total);
     gs_str_printf(out, "time          %s", total);
     bool first = true;
     for (int i = 0; i < r->n_phases; i++) {
         if (r->phases[i].seconds < 0.005 * r->seconds) continue; /* noise; the JSON has all */
         char seconds[32];
-        duration_text(r->phases[i].seconds, seconds);
+        gs_duration_text(r->phases[i].seconds, seconds);
         gs_str_printf(out, "%s%s %s", first ? ": " : ", ", r->phases[i].name, seconds);
         first = false;
     }
@@ -90,7 +90,7 @@ static void add_gemm(const gs_report *r, gs_str *out)
         const gs_gemm_result *g = &r->gemm[i];
         if (!(g->operations > 0 && g->seconds > 0)) continue;
         char seconds[32];
-        duration_text(g->seconds, seconds);
+        gs_duration_text(g->seconds, seconds);
         gs_str_printf(out, "GEMM %-8s %s, %.1f Gop/s", g->kind, seconds, g->operations / g->seconds / 1e9);
         if (g->peak_per_s > 0)
             gs_str_printf(out, ", %.0f %% of the measured peak of %.1f Gop/s",
@@ -155,7 +155,7 @@ void gs_report_plan_text(const gs_report *r, gs_str *out)
     gs_str_printf(out, "linears       %d quantized, %d float\n", quantized, r->n_linears - quantized);
     add_data(r, out);
     add_memory(r, out);
-    duration_text(r->estimated_seconds, time);
+    gs_duration_text(r->estimated_seconds, time);
     gs_str_printf(out, "time          about %s with %d thread%s, %s\n", time, r->threads, r->threads == 1 ? "" : "s",
                   r->cpu != NULL ? r->cpu : "unknown");
 }

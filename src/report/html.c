@@ -1,0 +1,212 @@
+/* The report as one HTML page: no script, nothing loaded from anywhere, readable on a phone and on a desk, in the dark and by a screen
+ * reader. The markup is well-formed XML too. SPDX-License-Identifier: Apache-2.0 */
+#include "report/html.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "report/page_style.h"
+
+static const gs_section sections[] = {
+    {"done", "What was done", gs_html_done},
+    {"messages", "Warnings and notes", gs_html_messages},
+    {"smoothing", "Outlier suppression", gs_html_smoothing},
+    {"activations", "Input ranges", gs_html_activations},
+    {"weights", "Weights", gs_html_weights},
+    {"float", "What stays float", gs_html_floats},
+    {"size", "Size", gs_html_sizes},
+    {"time", "Time and memory", gs_html_times},
+    {"linears", "Every linear", gs_html_linears},
+};
+enum { N_SECTIONS = sizeof sections / sizeof *sections };
+
+void gs_html_table_begin(gs_str *out, const char *label, const gs_column *columns, int n)
+{
+    gs_str_adds(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"");
+    gs_html_text(out, label);
+    gs_str_adds(out, "\"><table><thead><tr>");
+    for (int i = 0; i < n; i++) {
+        gs_str_printf(out, "<th scope=\"col\"%s>", columns[i].number ? " class=\"n\"" : "");
+        gs_html_text(out, columns[i].title);
+        gs_str_adds(out, "</th>");
+    }
+    gs_str_adds(out, "</tr></thead><tbody>\n");
+}
+
+void gs_html_table_end(gs_str *out) { gs_str_adds(out, "</tbody></table></div>\n"); }
+
+void gs_html_cell(gs_str *out, const char *text, bool number)
+{
+    gs_str_adds(out, number ? "<td class=\"n\">" : "<td>");
+    gs_html_text(out, text);
+    gs_str_adds(out, "</td>");
+}
+
+void gs_html_number_cell(gs_str *out, double v, int digits)
+{
+    char text[32];
+    gs_html_cell(out, isinf(v) ? "exact" : gs_number_text(v, digits, text), true);
+}
+
+void gs_html_bar_cell(gs_str *out, double share, bool soft)
+{
+    const int tenths = share > 0 ? share < 1 ? (int)(share * 1000 + 0.5) : 1000 : 0;
+    gs_str_printf(out,
+                  "<td class=\"bar%s\" aria-hidden=\"true\"><span><span style=\"width:%d.%d%%\"></span></span></td>",
+                  soft ? " soft" : "", tenths / 10, tenths % 10);
+}
+
+void gs_kinds_init(gs_kinds *k, const gs_report *r)
+{
+    *k = (gs_kinds){0};
+    for (int i = 0; i < r->n_linears; i++) {
+        const gs_linear_place place = gs_linear_place_of(r->linears[i].name);
+        int kind = 0;
+        if (place.block < 0 || place.block >= r->n_linears) continue;
+        if (place.block >= k->blocks) k->blocks = place.block + 1;
+        while (kind < k->n && strcmp(k->name[kind], place.linear) != 0) kind++;
+        if (kind == k->n && k->n < GS_MAX_KINDS) k->name[k->n++] = place.linear;
+    }
+    k->at = gs_alloc_array((size_t)(k->n * k->blocks) + 1, sizeof *k->at);
+    for (int i = 0; i < r->n_linears; i++) {
+        const gs_linear_place place = gs_linear_place_of(r->linears[i].name);
+        for (int kind = 0; kind < k->n && place.block >= 0 && place.block < k->blocks; kind++)
+            if (strcmp(k->name[kind], place.linear) == 0) k->at[kind * k->blocks + place.block] = &r->linears[i];
+    }
+}
+
+void gs_kinds_release(gs_kinds *k) { gs_free(k->at); }
+
+static void add_tile(gs_str *out, const char *name, const char *value, const char *more)
+{
+    gs_str_adds(out, "<dl class=\"tile\"><dt>");
+    gs_html_text(out, name);
+    gs_str_adds(out, "</dt><dd class=\"value\">");
+    gs_html_text(out, value);
+    gs_str_adds(out, "</dd><dd>");
+    gs_html_text(out, more);
+    gs_str_adds(out, "</dd></dl>\n");
+}
+
+static void add_size_tile(const gs_report *r, gs_str *out)
+{
+    char before[32], after[32], more[64] = "";
+    gs_bytes_text(r->input_bytes, before);
+    gs_bytes_text(r->output_bytes, after);
+    if (r->input_bytes > 0)
+        snprintf(more, sizeof more, "%.0f %% of %s", 100.0 * (double)r->output_bytes / (double)r->input_bytes, before);
+    add_tile(out, "Size", after, more);
+}
+
+static void add_sqnr_tile(const gs_report *r, gs_str *out)
+{
+    const gs_linear_result *worst = NULL;
+    for (int i = 0; i < r->n_linears; i++)
+        if (isfinite(r->linears[i].weight_sqnr_db) && (!worst || r->linears[i].weight_sqnr_db < worst->weight_sqnr_db))
+            worst = &r->linears[i];
+    if (!worst) return;
+    char value[48], more[96];
+    const gs_linear_place place = gs_linear_place_of(worst->name);
+    snprintf(value, sizeof value, "%.1f dB", worst->weight_sqnr_db);
+    if (place.block >= 0)
+        snprintf(more, sizeof more, "block %d, %.60s", place.block, place.linear);
+    else
+        snprintf(more, sizeof more, "%.60s", place.linear);
+    add_tile(out, "Lowest weight SQNR", value, more);
+}
+
+static void add_tiles(const gs_report *r, gs_str *out)
+{
+    char value[64], more[64], peak[32];
+    int quantized = 0;
+    for (int i = 0; i < r->n_linears; i++) quantized += strcmp(r->linears[i].type, "FLOAT") != 0;
+    gs_str_adds(out, "<div class=\"tiles\">\n");
+    add_size_tile(r, out);
+    snprintf(value, sizeof value, "%d of %d", quantized, r->n_linears);
+    snprintf(more, sizeof more, "%d stay float", r->n_linears - quantized);
+    add_tile(out, "Linears quantized", value, more);
+    add_sqnr_tile(r, out);
+    snprintf(value, sizeof value, "%lld texts", (long long)r->n_samples);
+    snprintf(more, sizeof more, "%lld tokens", (long long)r->n_tokens);
+    add_tile(out, "Calibration", value, more);
+    gs_duration_text(r->seconds, value);
+    gs_bytes_text(r->measured_peak_bytes, peak);
+    snprintf(more, sizeof more, "peak memory %s", peak);
+    add_tile(out, "Time", value, more);
+    gs_str_adds(out, "</div>\n");
+}
+
+/* The last part of a path, without slashes behind it. */
+static void add_base_name(gs_str *out, const char *path)
+{
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    size_t start = n;
+    while (start > 0 && path[start - 1] != '/') start--;
+    char *name = gs_strndup(path + start, n - start);
+    gs_html_text(out, name);
+    gs_free(name);
+}
+
+static void add_date(gs_str *out)
+{
+    char text[40];
+    struct tm utc;
+    const time_t now = time(NULL);
+    if (gmtime_r(&now, &utc) != NULL && strftime(text, sizeof text, ", %Y-%m-%d %H:%M UTC", &utc) > 0)
+        gs_str_adds(out, text);
+}
+
+static void add_head(const gs_page *p, gs_str *out)
+{
+    gs_str_adds(out, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>"
+                     "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>"
+                     "<meta name=\"color-scheme\" content=\"light dark\"/>\n<title>");
+    gs_html_text(out, p->report->quant_type != NULL ? p->report->quant_type : "glmslim");
+    gs_str_adds(out, " report</title>\n<style>\n");
+    gs_str_add(out, (const char *)gs_report_css, gs_report_css_bytes);
+    gs_str_adds(out, "</style></head>\n<body>\n<header><h1>");
+    if (p->recipe != NULL && p->recipe->model_path != NULL) {
+        add_base_name(out, p->recipe->model_path);
+        gs_str_adds(out, " as ");
+    }
+    gs_html_text(out, p->report->quant_type != NULL ? p->report->quant_type : "a quantized model");
+    gs_str_adds(out, "</h1><p>Written to ");
+    gs_html_text(out, p->report->output != NULL ? p->report->output : "?");
+    add_date(out);
+    gs_str_adds(out, "</p></header>\n");
+}
+
+static void add_sections(const gs_page *p, gs_str *out)
+{
+    gs_str body[N_SECTIONS];
+    gs_str_adds(out, "<nav aria-label=\"Sections\">");
+    for (int i = 0; i < N_SECTIONS; i++) {
+        gs_str_init(&body[i]);
+        sections[i].add(p, &body[i]);
+        if (body[i].len > 0) gs_str_printf(out, "<a href=\"#%s\">%s</a>\n", sections[i].id, sections[i].title);
+    }
+    gs_str_adds(out, "</nav>\n<main>\n");
+    add_tiles(p->report, out);
+    for (int i = 0; i < N_SECTIONS; i++) {
+        if (body[i].len > 0) {
+            gs_str_printf(out, "<section id=\"%s\" aria-labelledby=\"%s-h\"><h2 id=\"%s-h\">%s</h2>\n", sections[i].id,
+                          sections[i].id, sections[i].id, sections[i].title);
+            gs_str_add(out, body[i].data, body[i].len);
+            gs_str_adds(out, "</section>\n");
+        }
+        gs_str_release(&body[i]);
+    }
+    gs_str_adds(out, "</main>\n");
+}
+
+void gs_report_html(const gs_report *r, const gs_recipe *recipe, gs_str *out)
+{
+    const gs_page page = {.report = r, .recipe = recipe};
+    add_head(&page, out);
+    add_sections(&page, out);
+    gs_str_adds(out, "<footer>glmslim " GLMSLIM_VERSION "</footer>\n</body></html>\n");
+}
