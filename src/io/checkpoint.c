@@ -247,16 +247,47 @@ gs_status gs_checkpoint_expect(const gs_checkpoint *ck, const char *name, int64_
     return GS_OK;
 }
 
+static gs_status check_range(const gs_tensor *t, uint64_t offset, size_t n, gs_error *err)
+{
+    char shown[128];
+    if (offset <= t->bytes && n <= t->bytes - offset) return GS_OK;
+    return gs_fail(err, GS_ERR_FILE, "tensor '%s': %zu bytes wanted at byte %llu, but it has %llu bytes",
+                   gs_printable(t->name, strlen(t->name), shown, sizeof shown), n, (unsigned long long)offset,
+                   (unsigned long long)t->bytes);
+}
+
+static gs_status name_tensor(gs_status status, const gs_tensor *t, gs_error *err)
+{
+    char shown[128];
+    if (status == GS_OK) return GS_OK;
+    return gs_wrap(err, "tensor '%s'", gs_printable(t->name, strlen(t->name), shown, sizeof shown));
+}
+
 gs_status gs_checkpoint_read(const gs_checkpoint *ck, const gs_tensor *t, uint64_t offset, void *dst, size_t n,
                              gs_error *err)
 {
-    char shown[128];
-    gs_printable(t->name, strlen(t->name), shown, sizeof shown);
-    if (offset > t->bytes || n > t->bytes - offset)
-        return gs_fail(err, GS_ERR_FILE, "tensor '%s': %zu bytes wanted at byte %llu, but it has %llu bytes", shown, n,
-                       (unsigned long long)offset, (unsigned long long)t->bytes);
-    if (gs_file_pread(&ck->files[t->file], t->offset + offset, dst, n, err) == GS_OK) return GS_OK;
-    return gs_wrap(err, "tensor '%s'", shown);
+    GS_TRY(check_range(t, offset, n, err));
+    return name_tensor(gs_file_pread(&ck->files[t->file], t->offset + offset, dst, n, err), t, err);
+}
+
+gs_status gs_checkpoint_read_direct(const gs_checkpoint *ck, gs_direct_reader *r, const gs_tensor *t, uint64_t offset,
+                                    size_t n, void *room, const void **data, gs_error *err)
+{
+    GS_TRY(check_range(t, offset, n, err));
+    return name_tensor(gs_direct_read(r, &ck->files[t->file], t->offset + offset, n, room, data, err), t, err);
+}
+
+gs_status gs_tensor_fail(const gs_checkpoint *ck, const gs_tensor *t, int64_t element, gs_error *err)
+{
+    char shown[128], place[64];
+    if (t->rank == 2)
+        snprintf(place, sizeof place, "[%lld, %lld]", (long long)(element / t->shape[1]),
+                 (long long)(element % t->shape[1]));
+    else
+        snprintf(place, sizeof place, "element %lld", (long long)element);
+    return gs_fail(err, GS_ERR_NUMERIC,
+                   "%s: tensor '%s' holds NaN or infinity at %s: the file is damaged, fetch it again",
+                   ck->files[t->file].path, gs_printable(t->name, strlen(t->name), shown, sizeof shown), place);
 }
 
 gs_status gs_checkpoint_read_f32(const gs_checkpoint *ck, const gs_tensor *t, float *dst, gs_error *err)
@@ -273,10 +304,7 @@ gs_status gs_checkpoint_read_f32(const gs_checkpoint *ck, const gs_tensor *t, fl
         const int64_t n = t->elements - at < step ? t->elements - at : step;
         int64_t first = 0;
         GS_TRY(gs_checkpoint_read(ck, t, (uint64_t)at * size, raw, (size_t)n * size, err));
-        if (gs_count_nonfinite(t->dtype, raw, n, &first) > 0)
-            return gs_fail(err, GS_ERR_NUMERIC,
-                           "%s: tensor '%s' holds NaN or Inf at element %lld: the file is damaged, fetch it again",
-                           path, shown, (long long)(at + first));
+        if (gs_count_nonfinite(t->dtype, raw, n, &first) > 0) return gs_tensor_fail(ck, t, at + first, err);
         gs_to_f32(t->dtype, raw, dst + at, n);
     }
     return GS_OK;

@@ -5,6 +5,7 @@
 #ifndef GS_IO_CHECKPOINT_H
 #define GS_IO_CHECKPOINT_H
 
+#include "io/direct.h"
 #include "io/safetensors.h"
 
 typedef struct gs_checkpoint {
@@ -27,6 +28,11 @@ gs_status gs_checkpoint_expect(const gs_checkpoint *ck, const char *name, int64_
 /* n bytes from byte `offset` of the tensor. Thread-safe. */
 gs_status gs_checkpoint_read(const gs_checkpoint *ck, const gs_tensor *t, uint64_t offset, void *dst, size_t n,
                              gs_error *err) GS_CHECKED;
+/* The same through a reader of the calling thread, past the page cache. room: gs_direct_room(n) bytes; *data points into it. */
+gs_status gs_checkpoint_read_direct(const gs_checkpoint *ck, gs_direct_reader *r, const gs_tensor *t, uint64_t offset,
+                                    size_t n, void *room, const void **data, gs_error *err) GS_CHECKED;
+/* GS_ERR_NUMERIC: the tensor holds NaN or Inf at this element. */
+gs_status gs_tensor_fail(const gs_checkpoint *ck, const gs_tensor *t, int64_t element, gs_error *err);
 /* A whole small float tensor (norms, biases) as float32; refuses NaN/Inf (GS_ERR_NUMERIC, names tensor and index). */
 gs_status gs_checkpoint_read_f32(const gs_checkpoint *ck, const gs_tensor *t, float *dst, gs_error *err) GS_CHECKED;
 

@@ -16,6 +16,7 @@ struct gs_writer {
     const gs_layout *layout;
     char **paths;
     int *fds;
+    int *direct;               /* the same files past the page cache; -1 = not possible */
     _Atomic uint64_t *written; /* bytes that arrived, per tensor */
 };
 
@@ -57,6 +58,7 @@ static gs_status start_file(gs_writer *w, const char *dir, int i, gs_error *err)
     const int fd = w->fds[i] = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0) return gs_io_fail(err, errno, "create", path);
     if (fchmod(fd, 0600) != 0) return gs_io_fail(err, errno, "set the permissions of", path);
+    w->direct[i] = gs_direct_open(fd, path, O_WRONLY);
     GS_TRY(reserve(fd, f->bytes, path, err));
     size_t n;
     char *header = gs_layout_header(w->layout, i, &n);
@@ -73,8 +75,9 @@ gs_status gs_writer_open(gs_writer **out, const char *dir, const gs_layout *layo
     w->layout = layout;
     w->paths = gs_alloc_array((size_t)layout->n_files, sizeof *w->paths);
     w->fds = gs_alloc_array((size_t)layout->n_files, sizeof *w->fds);
+    w->direct = gs_alloc_array((size_t)layout->n_files, sizeof *w->direct);
     w->written = gs_alloc_array((size_t)layout->count + 1, sizeof *w->written);
-    for (int i = 0; i < layout->n_files; i++) w->fds[i] = -1;
+    for (int i = 0; i < layout->n_files; i++) w->fds[i] = w->direct[i] = -1;
     gs_status status = GS_OK;
     for (int i = 0; i < layout->n_files && status == GS_OK; i++) status = start_file(w, dir, i, err);
     if (status != GS_OK) {
@@ -83,6 +86,12 @@ gs_status gs_writer_open(gs_writer **out, const char *dir, const gs_layout *layo
     }
     *out = w;
     return GS_OK;
+}
+
+size_t gs_writer_lead(const gs_writer *w, int64_t index, uint64_t offset)
+{
+    if (index < 0 || index >= w->layout->count) return 0; /* gs_writer_put will say it */
+    return (size_t)((w->layout->tensors[index].offset + offset) % gs_direct_unit());
 }
 
 gs_status gs_writer_put(gs_writer *w, int64_t index, uint64_t offset, const void *src, size_t n, gs_error *err)
@@ -95,7 +104,8 @@ gs_status gs_writer_put(gs_writer *w, int64_t index, uint64_t offset, const void
                        (unsigned long long)t->bytes, n, (unsigned long long)offset);
     if (w->fds[t->file] < 0)
         return gs_fail(err, GS_ERR_FILE, "output tensor '%s': its file is finished already", t->name);
-    if (gs_pwrite_all(w->fds[t->file], t->offset + offset, src, n, w->paths[t->file], err) != GS_OK)
+    const int fd = w->fds[t->file], direct = w->direct[t->file];
+    if (gs_direct_write(fd, direct, t->offset + offset, src, n, w->paths[t->file], err) != GS_OK)
         return gs_wrap(err, "output tensor '%s'", t->name);
     atomic_fetch_add_explicit(&w->written[index], n, memory_order_relaxed);
     return GS_OK;
@@ -105,6 +115,8 @@ static gs_status finish_file(gs_writer *w, int i, gs_error *err)
 {
     const char *path = w->paths[i];
     const int fd = w->fds[i];
+    if (w->direct[i] >= 0) close(w->direct[i]); /* its writes have reached the disk, or were reported */
+    w->direct[i] = -1;
     if (fchmod(fd, 0400) != 0) return gs_io_fail(err, errno, "set the permissions of", path);
     if (fsync(fd) != 0) return gs_io_fail(err, errno, "write", path);
     w->fds[i] = -1;
@@ -134,10 +146,12 @@ void gs_writer_free(gs_writer *w)
     if (w == NULL) return;
     for (int i = 0; i < w->layout->n_files; i++) {
         if (w->fds[i] >= 0) close(w->fds[i]);
+        if (w->direct[i] >= 0) close(w->direct[i]);
         gs_free(w->paths[i]);
     }
     gs_free(w->paths);
     gs_free(w->fds);
+    gs_free(w->direct);
     gs_free((void *)w->written);
     gs_free(w);
 }

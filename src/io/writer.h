@@ -5,6 +5,7 @@
 #ifndef GS_IO_WRITER_H
 #define GS_IO_WRITER_H
 
+#include "io/direct.h"
 #include "io/safetensors.h"
 
 typedef struct gs_out_file {
@@ -42,6 +43,9 @@ typedef struct gs_writer gs_writer;
 /* Creates the files in dir (mode 0600 until finished), sets their size (ENOSPC shows here where the file system
  * tells), writes headers. Checks free space first. */
 gs_status gs_writer_open(gs_writer **out, const char *dir, const gs_layout *layout, gs_error *err) GS_CHECKED;
+/* How far behind a block boundary (gs_direct_unit) byte `offset` of tensor `index` lies in its file: large writes from an address
+ * that lies as far behind one go past the page cache. */
+size_t gs_writer_lead(const gs_writer *w, int64_t index, uint64_t offset);
 /* Write n bytes at byte `offset` of tensor `index`. Thread-safe for different ranges. */
 gs_status gs_writer_put(gs_writer *w, int64_t index, uint64_t offset, const void *src, size_t n,
                         gs_error *err) GS_CHECKED;
