@@ -1,54 +1,61 @@
 /* Owns the way back from codes to values, and how far those are from the weight. SPDX-License-Identifier: Apache-2.0 */
 #include "quant/rule_row.h"
 
-#define TASK_VALUES 65536
-#define LANES       8
+#define LANES 8
 
 typedef struct dequant_job {
     const gs_weight_rule *rule;
-    int64_t rows, in, rows_per_task, columns, second_columns;
+    int64_t rows, in, rows_per_task;
     const gs_weight_codes *from;
     const float *w;
     float *out;
     gs_sqnr *row;
 } dequant_job;
 
-/* Scale and offset of the span of the row that begins at column i; *end is where it ends. */
-static gs_grid span_of(const dequant_job *job, int64_t r, int64_t i, int64_t *end)
+/* Scale and offset of the span of a row that begins at column i; *end is where it ends. */
+static gs_grid span_of(const gs_weight_rule *rule, int64_t in, const gs_weight_codes *from, int64_t i, int64_t *end)
 {
-    const int64_t width = job->rule->group_size > 0 ? job->rule->group_size : job->in, k = i / width;
-    const int64_t column = r * job->columns + (job->columns > 1 ? k : 0);
-    gs_grid g = {.scale = job->from->scale[column]};
-    if (job->from->offset) g.offset = job->from->offset[column];
-    if (job->from->scale_second && job->rule->kind == GS_WEIGHT_TWO_STAGE)
-        g.scale *= job->from->scale_second[r * job->second_columns + k];
+    const int64_t width = rule->group_size > 0 ? rule->group_size : in, k = i / width;
+    const int64_t column = rule->kind == GS_WEIGHT_GROUP ? k : 0;
+    gs_grid g = {.scale = from->scale[column]};
+    if (from->offset) g.offset = from->offset[column];
+    if (from->scale_second && rule->kind == GS_WEIGHT_TWO_STAGE) g.scale *= from->scale_second[k];
     *end = (k + 1) * width;
     return g;
 }
 
-static void dequant_row(const dequant_job *job, int64_t r)
+static void dequant_row(const gs_weight_rule *rule, int64_t in, const gs_weight_codes *from, float *out)
 {
-    const int8_t *codes = job->from->codes + r * job->in;
-    float *out = job->out + r * job->in;
     int64_t end;
-    for (int64_t i = 0; i < job->in;) {
-        const gs_grid g = span_of(job, r, i, &end);
-        for (; i < end; i++) out[i] = ((float)codes[i] - g.offset) * g.scale;
+    for (int64_t i = 0; i < in;) {
+        const gs_grid g = span_of(rule, in, from, i, &end);
+        for (; i < end; i++) out[i] = ((float)from->codes[i] - g.offset) * g.scale;
+    }
+}
+
+/* Adds columns i .. i+LANES, one to each lane. */
+static inline void add_lanes(const float *w, const int8_t *codes, gs_grid g, double signal[LANES], double noise[LANES])
+{
+    for (int j = 0; j < LANES; j++) {
+        const double v = (double)w[j];
+        const double d = v - (double)(((float)codes[j] - g.offset) * g.scale);
+        signal[j] += v * v;
+        noise[j] += d * d;
     }
 }
 
 /* Column i adds to lane i mod LANES; lanes are added in order. */
-static gs_sqnr sqnr_row(const dequant_job *job, int64_t r)
+gs_sqnr gs_weight_sqnr_row(const gs_weight_rule *rule, int64_t in, const float *w, const gs_weight_codes *from)
 {
-    const int8_t *codes = job->from->codes + r * job->in;
-    const float *w = job->w + r * job->in;
     double signal[LANES] = {0}, noise[LANES] = {0};
     int64_t end;
-    for (int64_t i = 0; i < job->in;) {
-        const gs_grid g = span_of(job, r, i, &end);
+    for (int64_t i = 0; i < in;) {
+        const gs_grid g = span_of(rule, in, from, i, &end);
+        if (i % LANES == 0)
+            for (; i + LANES <= end; i += LANES) add_lanes(w + i, from->codes + i, g, signal, noise);
         for (; i < end; i++) {
             const double v = (double)w[i];
-            const double d = v - (double)(((float)codes[i] - g.offset) * g.scale);
+            const double d = v - (double)(((float)from->codes[i] - g.offset) * g.scale);
             signal[i % LANES] += v * v;
             noise[i % LANES] += d * d;
         }
@@ -67,20 +74,18 @@ static void dequant_task(void *ctx, int64_t task, int worker)
     const dequant_job *job = ctx;
     const int64_t first = task * job->rows_per_task;
     for (int64_t r = first; r < job->rows && r < first + job->rows_per_task; r++) {
+        const gs_weight_codes from = gs_weight_codes_row(job->rule, job->from, job->in, r);
         if (job->row)
-            job->row[r] = sqnr_row(job, r);
+            job->row[r] = gs_weight_sqnr_row(job->rule, job->in, job->w + r * job->in, &from);
         else
-            dequant_row(job, r);
+            dequant_row(job->rule, job->in, &from, job->out + r * job->in);
     }
 }
 
 static void run(gs_compute *c, dequant_job *job)
 {
     if (job->in < 1) return;
-    const int64_t groups = job->rule->group_size > 0 ? job->in / job->rule->group_size : 1;
-    job->columns = job->rule->kind == GS_WEIGHT_GROUP ? groups : 1;
-    job->second_columns = groups;
-    job->rows_per_task = job->in < TASK_VALUES ? TASK_VALUES / job->in : 1;
+    job->rows_per_task = gs_row_task_rows(job->in);
     gs_pool_run(c->pool, (job->rows + job->rows_per_task - 1) / job->rows_per_task, dequant_task, job);
 }
 

@@ -18,29 +18,27 @@ static inline int8_t joined(int8_t even, int8_t odd)
 static inline int8_t even_of(int8_t byte) { return (int8_t)((int)(((uint8_t)byte & 15u) ^ 8u) - 8); }
 static inline int8_t odd_of(int8_t byte) { return (int8_t)((int)(((uint8_t)byte >> 4) ^ 8u) - 8); }
 
-/* Line r of the packed matrix and the codes it stands for: one row of twice the width, or two rows. */
-static void pack_line(const nibbles_job *job, int64_t r)
+void gs_nibbles_pack_line(gs_nibbles how, int64_t in, const int8_t *codes, int8_t *to)
 {
-    const int8_t *codes = job->from + r * 2 * job->width;
-    int8_t *to = job->to + r * job->width;
+    const int64_t width = how == GS_NIBBLES_IN ? in / 2 : in; /* one row of twice the width, or two rows */
     int64_t i = 0;
-    if (job->how == GS_NIBBLES_IN) {
-        for (; i + BLOCK <= job->width; i += BLOCK) {
+    if (how == GS_NIBBLES_IN) {
+        for (; i + BLOCK <= width; i += BLOCK) {
             int8_t pair[2 * BLOCK], block[BLOCK];
             memcpy(pair, codes + 2 * i, sizeof pair);
             for (int j = 0; j < BLOCK; j++) block[j] = joined(pair[2 * j], pair[2 * j + 1]);
             memcpy(to + i, block, sizeof block);
         }
-        for (; i < job->width; i++) to[i] = joined(codes[2 * i], codes[2 * i + 1]);
+        for (; i < width; i++) to[i] = joined(codes[2 * i], codes[2 * i + 1]);
         return;
     }
-    const int8_t *below = codes + job->width;
-    for (; i + BLOCK <= job->width; i += BLOCK) {
+    const int8_t *below = codes + width;
+    for (; i + BLOCK <= width; i += BLOCK) {
         int8_t block[BLOCK];
         for (int j = 0; j < BLOCK; j++) block[j] = joined(codes[i + j], below[i + j]);
         memcpy(to + i, block, sizeof block);
     }
-    for (; i < job->width; i++) to[i] = joined(codes[i], below[i]);
+    for (; i < width; i++) to[i] = joined(codes[i], below[i]);
 }
 
 static void unpack_line(const nibbles_job *job, int64_t r)
@@ -59,7 +57,9 @@ static void pack_task(void *ctx, int64_t task, int worker)
     (void)worker;
     const nibbles_job *job = ctx;
     const int64_t first = task * job->lines_per_task;
-    for (int64_t r = first; r < job->lines && r < first + job->lines_per_task; r++) pack_line(job, r);
+    const int64_t in = job->how == GS_NIBBLES_IN ? 2 * job->width : job->width;
+    for (int64_t r = first; r < job->lines && r < first + job->lines_per_task; r++)
+        gs_nibbles_pack_line(job->how, in, job->from + r * 2 * job->width, job->to + r * job->width);
 }
 
 static void unpack_task(void *ctx, int64_t task, int worker)

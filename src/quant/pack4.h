@@ -13,6 +13,8 @@ typedef enum gs_nibbles {
 
 /* codes: [rows, in], each in [-8, 7]; packed: rows·in/2 bytes elsewhere. Not for GS_NIBBLES_NONE. Parallel. */
 void gs_nibbles_pack(gs_compute *c, gs_nibbles how, int64_t rows, int64_t in, const int8_t *codes, int8_t *packed);
+/* One line of it, serial: a row of codes, or two. */
+void gs_nibbles_pack_line(gs_nibbles how, int64_t in, const int8_t *codes, int8_t *packed);
 /* The way back: rows and in are those of the codes. */
 void gs_nibbles_unpack(gs_compute *c, gs_nibbles how, int64_t rows, int64_t in, const int8_t *packed, int8_t *codes);
 

@@ -6,8 +6,7 @@
 
 #include "recipe/compat.h"
 
-#define TASK_VALUES 65536 /* values per task: rows of any width make tasks of about this size */
-#define BIAS_PARTS  16 /* scale_bias of row-parallel linears: parts of the input, whatever number of cards loads it */
+#define BIAS_PARTS 16 /* scale_bias of row-parallel linears: parts of the input, whatever number of cards loads it */
 
 static gs_weight_kind kind_of(const gs_resolved *s)
 {
@@ -116,67 +115,87 @@ gs_status gs_weight_check(const gs_weight_rule *rule, const gs_weight_layout *la
     return GS_OK;
 }
 
-typedef struct apply_job {
-    const gs_weight_rule *rule;
-    const gs_weight_stats *stats;
-    int64_t rows, in, rows_per_task, scale_columns, second_columns;
-    const float *w;
-    const gs_weight_codes *to;
-} apply_job;
-
-static void apply_row(const apply_job *job, int64_t r)
+/* Sums of 16 lanes fit int32 whatever the row. */
+static int32_t sum_of(const int8_t *codes, int64_t n)
 {
-    const gs_weight_codes *to = job->to;
-    gs_row row = {.in = job->in, .w = job->w + r * job->in, .codes = to->codes + r * job->in};
-    row.scale = to->scale + r * job->scale_columns;
-    if (to->offset) row.offset = to->offset + r * job->scale_columns;
-    if (to->scale_second) row.second = to->scale_second + r * job->second_columns;
-    if (to->forward) row.forward = to->forward + r * job->in;
-    switch (job->rule->kind) {
+    int32_t lane[GS_ROW_BLOCK] = {0}, sum = 0;
+    int64_t i = 0;
+    for (; i + GS_ROW_BLOCK <= n; i += GS_ROW_BLOCK)
+        for (int j = 0; j < GS_ROW_BLOCK; j++) lane[j] += codes[i + j];
+    for (int j = 0; j < GS_ROW_BLOCK; j++) sum += lane[j];
+    for (; i < n; i++) sum += codes[i];
+    return sum;
+}
+
+gs_weight_codes gs_weight_codes_row(const gs_weight_rule *rule, const gs_weight_codes *to, int64_t in, int64_t r)
+{
+    const int64_t groups = rule->group_size > 0 ? in / rule->group_size : 1;
+    const int64_t columns = rule->kind == GS_WEIGHT_GROUP ? groups : 1;
+    gs_weight_codes row = *to;
+    row.codes += r * in;
+    row.scale += r * columns;
+    if (row.offset) row.offset += r * columns;
+    if (row.scale_second) row.scale_second += r * groups;
+    if (row.scale_bias) row.scale_bias += r * row.scale_bias_columns;
+    if (row.row_sum) row.row_sum += r;
+    if (row.forward) row.forward += r * in;
+    return row;
+}
+
+void gs_weight_apply_row(const gs_weight_rule *rule, const gs_weight_stats *stats, int64_t in, const float *w,
+                         const gs_weight_codes *to)
+{
+    const gs_row row = {in, w, to->codes, to->scale, to->offset, to->scale_second, to->forward};
+    switch (rule->kind) {
     case GS_WEIGHT_NORMAL:
     case GS_WEIGHT_LOWBIT:
-        gs_row_channel(job->rule, job->stats, &row);
+        gs_row_channel(rule, stats, &row);
         break;
     case GS_WEIGHT_GROUP:
-        gs_row_group(job->rule, &row);
+        gs_row_group(rule, &row);
         break;
     case GS_WEIGHT_SPLIT:
     case GS_WEIGHT_SPARSE_ROW:
     case GS_WEIGHT_SPARSE_GLOBAL:
-        gs_row_outliers(job->rule, job->stats, &row);
+        gs_row_outliers(rule, stats, &row);
         break;
     case GS_WEIGHT_TWO_STAGE:
     case GS_WEIGHT_MERGED:
-        gs_row_stages(job->rule, &row);
+        gs_row_stages(rule, &row);
         break;
     case GS_WEIGHT_NONE:
     case GS_WEIGHT_KINDS:
         return;
     }
-    if (to->scale_bias && job->rule->kind == GS_WEIGHT_TWO_STAGE)
-        gs_row_scale_bias(job->rule, &row, to->scale_bias_columns, to->scale_bias + r * to->scale_bias_columns);
-    if (!to->row_sum) return;
-    int32_t sum = 0;
-    for (int64_t i = 0; i < job->in; i++) sum += row.codes[i];
-    to->row_sum[r] = sum;
+    if (to->scale_bias && rule->kind == GS_WEIGHT_TWO_STAGE)
+        gs_row_scale_bias(rule, &row, to->scale_bias_columns, to->scale_bias);
+    if (to->row_sum) *to->row_sum = sum_of(row.codes, in);
 }
+
+typedef struct apply_job {
+    const gs_weight_rule *rule;
+    const gs_weight_stats *stats;
+    int64_t rows, in, rows_per_task;
+    const float *w;
+    const gs_weight_codes *to;
+} apply_job;
 
 static void apply_task(void *ctx, int64_t task, int worker)
 {
     (void)worker;
     const apply_job *job = ctx;
     const int64_t first = task * job->rows_per_task;
-    for (int64_t r = first; r < job->rows && r < first + job->rows_per_task; r++) apply_row(job, r);
+    for (int64_t r = first; r < job->rows && r < first + job->rows_per_task; r++) {
+        const gs_weight_codes to = gs_weight_codes_row(job->rule, job->to, job->in, r);
+        gs_weight_apply_row(job->rule, job->stats, job->in, job->w + r * job->in, &to);
+    }
 }
 
 void gs_weight_apply(gs_compute *c, const gs_weight_rule *rule, const gs_weight_stats *stats, int64_t rows, int64_t in,
                      const float *w, const gs_weight_codes *to)
 {
     if (in < 1) return;
-    const int64_t groups = rule->group_size > 0 ? in / rule->group_size : 1;
     apply_job job = {.rule = rule, .stats = stats, .rows = rows, .in = in, .w = w, .to = to};
-    job.rows_per_task = in < TASK_VALUES ? TASK_VALUES / in : 1;
-    job.scale_columns = rule->kind == GS_WEIGHT_GROUP ? groups : 1;
-    job.second_columns = groups;
+    job.rows_per_task = gs_row_task_rows(in);
     gs_pool_run(c->pool, (rows + job.rows_per_task - 1) / job.rows_per_task, apply_task, &job);
 }

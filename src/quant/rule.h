@@ -109,6 +109,19 @@ typedef struct gs_weight_codes {
 void gs_weight_apply(gs_compute *c, const gs_weight_rule *rule, const gs_weight_stats *stats, int64_t rows, int64_t in,
                      const float *w, const gs_weight_codes *to);
 
+/* Rows as a checkpoint stores them. */
+typedef struct gs_stored_rows {
+    int64_t rows, in;
+    gs_dtype dtype;     /* a float type */
+    const void *data;   /* [rows, in], any address */
+    gs_nibbles nibbles; /* how the codes are written; packed in pairs of rows: `rows` is even */
+} gs_stored_rows;
+/* gs_weight_apply, gs_weight_sqnr_add and gs_nibbles_pack in one go. Codes go to to->codes, packed where `from` says so. *bad: index of
+ * the first value that is NaN or Inf, and then nothing else counts; -1 = none. Fails only for want of memory. Parallel. */
+gs_status gs_weight_apply_stored(gs_compute *c, const gs_weight_rule *rule, const gs_weight_stats *stats,
+                                 const gs_stored_rows *from, const gs_weight_codes *to, gs_sqnr *sqnr, int64_t *bad,
+                                 gs_error *err) GS_CHECKED;
+
 /* What an engine makes of the codes: scale·second·(code - offset). out: [rows, in]. offset and scale_second of `from` may be NULL
  * (0 and 1; MERGED codes have their step in them already and take none). Parallel. */
 void gs_weight_dequant(gs_compute *c, const gs_weight_rule *rule, int64_t rows, int64_t in, const gs_weight_codes *from,

@@ -25,6 +25,15 @@ void gs_row_stages(const gs_weight_rule *rule, const gs_row *row); /* TWO_STAGE,
 /* Sums of 8·second·scale·code over `columns` equal parts of the row; columns == in: each product, without the 8. */
 void gs_row_scale_bias(const gs_weight_rule *rule, const gs_row *row, int64_t columns, float *to);
 
+/* The part of `to` that belongs to row r. */
+gs_weight_codes gs_weight_codes_row(const gs_weight_rule *rule, const gs_weight_codes *to, int64_t in, int64_t r);
+/* gs_weight_apply for one row: w and the members of `to` are the row's. */
+void gs_weight_apply_row(const gs_weight_rule *rule, const gs_weight_stats *stats, int64_t in, const float *w,
+                         const gs_weight_codes *to);
+gs_sqnr gs_weight_sqnr_row(const gs_weight_rule *rule, int64_t in, const float *w, const gs_weight_codes *from);
+/* Rows per task: rows of any width make tasks of about the same size. */
+static inline int64_t gs_row_task_rows(int64_t in) { return in < 65536 ? 65536 / in : 1; }
+
 /* |w| above this is an outlier of the row, by the rule's fraction or sigma. */
 float gs_row_threshold(const gs_weight_rule *rule, const float *w, int64_t in);
 /* The k-th largest magnitude of n values, 1 <= k <= n. */
