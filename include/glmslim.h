@@ -189,6 +189,7 @@ typedef struct gs_report {
     int n_inputs;
     gs_report_message *messages;
     int n_messages;
+    const char *pass; /* of the walk: "blocks", or "rows": no hidden states, no block in memory; static string */
     int64_t n_samples, n_tokens;
     uint64_t input_bytes, output_bytes;
     uint64_t planned_peak_bytes;  /* what the plan promised */

@@ -12,7 +12,7 @@ static void write_loop(void *ctx)
         if (b->status == GS_OK) {
             gs_error error = {0};
             pthread_mutex_unlock(&b->lock);
-            const gs_status status = gs_writer_put(b->writer, s->index, s->offset, s->buf.data, s->bytes, &error);
+            const gs_status status = gs_writer_put(b->writer, s->index, s->offset, s->data, s->bytes, &error);
             pthread_mutex_lock(&b->lock);
             if (status != GS_OK) {
                 b->status = status;
@@ -26,11 +26,14 @@ static void write_loop(void *ctx)
     pthread_mutex_unlock(&b->lock);
 }
 
+size_t gs_behind_bytes(size_t slot_bytes) { return slot_bytes + gs_direct_unit(); }
+
 gs_status gs_behind_open(gs_behind *b, gs_writer *writer, size_t slot_bytes, gs_error *err)
 {
     *b = (gs_behind){.writer = writer};
     for (int i = 0; i < GS_BEHIND_SLOTS; i++) {
-        const gs_status status = gs_buf_alloc(&b->slot[i].buf, slot_bytes, "output waiting to be written", err);
+        const gs_status status =
+            gs_buf_alloc(&b->slot[i].buf, gs_behind_bytes(slot_bytes), "output waiting to be written", err);
         if (status != GS_OK) {
             gs_behind_close(b);
             return status;
@@ -44,7 +47,7 @@ gs_status gs_behind_open(gs_behind *b, gs_writer *writer, size_t slot_bytes, gs_
     return status;
 }
 
-gs_status gs_behind_acquire(gs_behind *b, void **buf, gs_error *err)
+gs_status gs_behind_acquire(gs_behind *b, int64_t index, uint64_t offset, void **room, gs_error *err)
 {
     pthread_mutex_lock(&b->lock);
     gs_behind_slot *s = &b->slot[b->next_fill];
@@ -52,17 +55,18 @@ gs_status gs_behind_acquire(gs_behind *b, void **buf, gs_error *err)
     const gs_status status = b->status;
     if (status != GS_OK && err) *err = b->error;
     pthread_mutex_unlock(&b->lock);
-    *buf = s->buf.data;
-    return status;
+    if (status != GS_OK) return status;
+    s->index = index;
+    s->offset = offset;
+    *room = s->data = (char *)s->buf.data + (b->writer ? gs_writer_lead(b->writer, index, offset) : 0);
+    return GS_OK;
 }
 
-void gs_behind_submit(gs_behind *b, int64_t index, uint64_t offset, size_t n)
+void gs_behind_submit(gs_behind *b, size_t n)
 {
     if (n == 0 || !b->writer) return;
     pthread_mutex_lock(&b->lock);
     gs_behind_slot *s = &b->slot[b->next_fill];
-    s->index = index;
-    s->offset = offset;
     s->bytes = n;
     b->next_fill = (b->next_fill + 1) % GS_BEHIND_SLOTS;
     pthread_cond_broadcast(&b->changed);

@@ -15,6 +15,7 @@ typedef struct gs_behind_slot {
     gs_buf buf;
     int64_t index; /* tensor; where the bytes go */
     uint64_t offset;
+    char *data;   /* in buf, where it suits the place in the file */
     size_t bytes; /* 0 = free */
 } gs_behind_slot;
 
@@ -30,11 +31,13 @@ typedef struct gs_behind {
     gs_error error;
 } gs_behind;
 
+/* Bytes of one slot that takes slot_bytes, for the plan. */
+size_t gs_behind_bytes(size_t slot_bytes);
 gs_status gs_behind_open(gs_behind *b, gs_writer *writer, size_t slot_bytes, gs_error *err) GS_CHECKED;
-/* A free slot's buffer (slot_bytes long), waiting if all are under way. */
-gs_status gs_behind_acquire(gs_behind *b, void **buf, gs_error *err) GS_CHECKED;
-/* Hand the acquired buffer's first n bytes over for tensor `index` at byte `offset`. */
-void gs_behind_submit(gs_behind *b, int64_t index, uint64_t offset, size_t n);
+/* Room for slot_bytes that go to byte `offset` of tensor `index`, waiting if all slots are under way. */
+gs_status gs_behind_acquire(gs_behind *b, int64_t index, uint64_t offset, void **room, gs_error *err) GS_CHECKED;
+/* Hand the acquired room's first n bytes over. */
+void gs_behind_submit(gs_behind *b, size_t n);
 /* Everything submitted has been written, or the first error. OK on a closed struct. */
 gs_status gs_behind_wait(gs_behind *b, gs_error *err) GS_CHECKED;
 void gs_behind_close(gs_behind *b); /* accepts an all-zero struct */

@@ -212,6 +212,16 @@ void gs_job_set_streams(gs_job *job)
     job->calibrated.tokens = job->calibrated.count > 0 ? job->samples.start[job->calibrated.count] : 0;
 }
 
+/* Does anything look at hidden states, or at a whole weight? Otherwise rows are enough. */
+bool gs_job_needs_blocks(const gs_job *job)
+{
+    const gs_recipe *r = job->recipe;
+    const bool kv = r->use_kvcache_quant && !job->data_free;
+    const bool whole = job->resolved.type != GS_Q_FLOAT && job->rule.kind == GS_WEIGHT_NONE; /* W4A4 */
+    return job->calibrated.count > 0 || kv || gs_job_wants_scores(job) || job->smoother || r->do_smooth ||
+           job->resolved.ranks > 1 || job->resolved.comm || whole;
+}
+
 /* The last role of the block that is quantized, or -1. */
 static int last_quantized(const gs_job *job, int block)
 {

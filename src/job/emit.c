@@ -32,10 +32,10 @@ static gs_status emit_float_weight(gs_walk *w, int64_t index, gs_role role, gs_e
     for (int64_t row = 0; row < p->n; row += step) {
         const int64_t rows = p->n - row < step ? p->n - row : step, n = rows * p->k;
         void *bytes;
-        GS_TRY(gs_behind_acquire(&w->behind, &bytes, err));
+        GS_TRY(gs_behind_acquire(&w->behind, index, (uint64_t)(row * p->k) * size, &bytes, err));
         gs_transform_rows(w->transform, &w->job->compute, w->weights, role, row, rows, w->emit_rows.data);
         gs_from_f32(dtype, w->emit_rows.data, bytes, n);
-        gs_behind_submit(&w->behind, index, (uint64_t)(row * p->k) * size, (size_t)n * size);
+        gs_behind_submit(&w->behind, (size_t)n * size);
     }
     return GS_OK;
 }
@@ -43,11 +43,11 @@ static gs_status emit_float_weight(gs_walk *w, int64_t index, gs_role role, gs_e
 gs_status gs_emit_zeros(gs_walk *w, int64_t index, gs_error *err)
 {
     if (index < 0) return GS_OK;
-    const gs_tensor *t = &w->job->manifest.layout.tensors[index];
-    void *zeros = gs_alloc((size_t)t->bytes);
-    const gs_status status = gs_writer_put(w->writer, index, 0, zeros, (size_t)t->bytes, err);
-    gs_free(zeros);
-    return status;
+    static char zeros[1 << 16];
+    const uint64_t bytes = w->job->manifest.layout.tensors[index].bytes;
+    for (uint64_t at = 0; at < bytes; at += sizeof zeros)
+        GS_TRY(gs_writer_put(w->writer, index, at, zeros, bytes - at < sizeof zeros ? bytes - at : sizeof zeros, err));
+    return GS_OK;
 }
 
 /* Rows of the current block's smoothed weight. */

@@ -78,6 +78,7 @@ void gs_job_set_streams(gs_job *job); /* which samples the fake-quantized stream
 bool gs_job_is_quantized(const gs_job *job, int linear);
 gs_observer_kind gs_job_observer_kind(const gs_job *job, int linear);
 bool gs_job_wants_scores(const gs_job *job); /* act_method 3 in the main walk */
+bool gs_job_needs_blocks(const gs_job *job); /* the main walk loads blocks, gs_pass_quantize; else gs_pass_rows */
 /* The largest chunk of any stream. */
 int64_t gs_job_chunk_rows(const gs_job *job);
 int gs_job_linear(int block, gs_role role); /* index into choice and score */
@@ -89,6 +90,14 @@ int gs_job_calibrate_until(const gs_job *job, int block);
 
 /* plan.c: layout of the output, peak memory, time, disk space; fills the report's plan. */
 gs_status gs_job_plan(gs_job *job, gs_error *err) GS_CHECKED;
+
+/* memory.c */
+size_t
+gs_job_slot_bytes(const gs_job *job); /* the largest piece of output that the pass over rows hands over at once */
+uint64_t gs_job_ahead_bytes(const gs_job *job,
+                            bool blocks);                  /* reading ahead: of head and embedding, or of everything */
+uint64_t gs_job_table_bytes(const gs_job *job, bool head); /* scales and the like of the largest weight at work */
+uint64_t gs_job_rows_bytes(const gs_job *job);             /* large buffers of the pass over rows */
 
 /* messages.c: what the caller sees. */
 void gs_job_message(const gs_job *job, gs_level level, const char *fmt, ...) GS_PRINTF(3, 4);

@@ -136,7 +136,13 @@ static gs_status quantize_rank(cutting *k, int rank, gs_error *err)
     const gs_packed *p = &w->weights->weight[k->role];
     const int64_t width = p->k / k->ranks;
     card_rows rows = {w, k->role, rank};
-    gs_weight_source source = {p->n, width, true, read_card_rows, &rows, k->ranks, NULL, k->row_bytes};
+    gs_weight_source source = {.out = p->n,
+                               .in = width,
+                               .row_parallel = true,
+                               .rows = read_card_rows,
+                               .ctx = &rows,
+                               .ranks = k->ranks,
+                               .copy_stride = k->row_bytes};
     if (k->codes.data) source.copy = (int8_t *)k->codes.data + rank * (k->row_bytes / k->ranks);
     gs_fake_linear *fake = k->calibrates ? &w->cards[k->role].fake.rank[rank] : NULL;
     if (fake)
@@ -188,9 +194,9 @@ static gs_status slice_rank(gs_walk *w, gs_role role, int rank, gs_fake_linear *
         if (index < 0) continue;
         const gs_dtype dtype = w->job->manifest.layout.tensors[index].dtype;
         const size_t size = gs_dtype_bytes(dtype);
-        GS_TRY(gs_behind_acquire(&w->behind, &bytes, err));
+        GS_TRY(gs_behind_acquire(&w->behind, index, (uint64_t)(row * width) * size, &bytes, err));
         gs_from_f32(dtype, from, bytes, n);
-        gs_behind_submit(&w->behind, index, (uint64_t)(row * width) * size, (size_t)n * size);
+        gs_behind_submit(&w->behind, (size_t)n * size);
     }
     return GS_OK;
 }

@@ -26,6 +26,11 @@ static const gs_step quantize_last[] = {
     {"float", gs_step_observe_head}, {"head", gs_step_head}, {"copy", gs_step_ends}, {0}};
 const gs_pass gs_pass_quantize = {"quantize", gs_begin_quantize, quantize_steps, quantize_last};
 
+/* Where no step would look at hidden states. */
+static const gs_step rows_steps[] = {{"rows", gs_step_rows}, {0}};
+static const gs_step rows_last[] = {{"head", gs_step_head}, {"copy", gs_step_ends}, {0}};
+const gs_pass gs_pass_rows = {"rows", gs_begin_rows, rows_steps, rows_last};
+
 static gs_status embed(gs_walk *w, gs_stream *stream, const gs_samples *samples, const char *purpose, gs_error *err)
 {
     gs_job *job = w->job;

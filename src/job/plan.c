@@ -6,7 +6,8 @@
 #include "job/behind.h"
 #include "job/parallel.h"
 
-#define BASE_BYTES (12u << 20) /* program, libraries, thread stacks, small tables */
+#define BASE_BYTES   (13u << 19) /* program, libraries, thread stacks, small tables */
+#define HASHER_BYTES (2u << 20)  /* what libcrypto takes when it is used */
 
 int64_t gs_job_chunk_rows(const gs_job *job)
 {
@@ -91,6 +92,15 @@ static uint64_t outlier_bytes(const gs_job *job, bool emits)
     return sum + search;
 }
 
+/* Head and embedding, read ahead when the blocks are gone. */
+static uint64_t ends_bytes(const gs_job *job)
+{
+    const bool quantized = gs_job_is_quantized(job, job->n_linears - 1);
+    const bool observed = quantized && gs_scheme_get(job->resolved.type)->static_input;
+    return gs_job_ahead_bytes(job, false) + (quantized ? gs_job_table_bytes(job, true) : 0) +
+           (observed ? gs_stream_bytes(job->samples.longest, job->config.hidden) : 0);
+}
+
 /* Large buffers of one pass; float_tokens / quant_tokens: rows of the streams it holds. */
 static uint64_t pass_bytes(const gs_job *job, int64_t float_tokens, int64_t quant_tokens, bool emits, bool whole_4h)
 {
@@ -98,10 +108,11 @@ static uint64_t pass_bytes(const gs_job *job, int64_t float_tokens, int64_t quan
     const int64_t chunk = gs_job_chunk_rows(job);
     const int64_t tile = chunk < GS_CHUNK_ROWS ? chunk : GS_CHUNK_ROWS;
     uint64_t sum = gs_stream_bytes(float_tokens, c->hidden) + gs_stream_bytes(quant_tokens, c->hidden);
-    sum += blocks_bytes(job) + gs_scratch_bytes(c, chunk, whole_4h);
+    sum += gs_scratch_bytes(c, chunk, whole_4h) + gs_compute_scratch_bytes(gs_pool_threads(job->compute.pool));
     sum += (uint64_t)(job->samples.longest * c->rotary * 4) + gs_compute_scratch_bytes(1);
     sum += reference_bytes(job) + outlier_bytes(job, emits);
-    if (!emits) return sum;
+    if (!emits) return sum + blocks_bytes(job);
+    sum += max_u64(blocks_bytes(job), ends_bytes(job)) + gs_job_table_bytes(job, false);
     /* Row chunks are touched only as far as the largest tensor goes; a slot holds them in the type they are written in. */
     uint64_t rows = (uint64_t)job->tensors.embedding->elements * 4;
     for (int role = 0; role < GS_ROLES; role++)
@@ -111,8 +122,6 @@ static uint64_t pass_bytes(const gs_job *job, int64_t float_tokens, int64_t quan
     sum += rows + GS_BEHIND_SLOTS * slot +
            GS_FAKE_SCRATCH(tile, widest_input(c), gs_compat(job->recipe, GS_COMPAT_FLOAT_PRODUCTS)) + code_bytes(job) +
            gs_cards_work_bytes(job);
-    if (gs_job_is_quantized(job, job->n_linears - 1))
-        sum += max_u64(gs_stream_bytes(job->samples.longest, c->hidden), rows);
     return sum;
 }
 
@@ -123,10 +132,10 @@ static uint64_t peak_bytes(const gs_job *job)
     const int64_t float_tokens = kv ? job->samples.tokens : scores ? job->scored.tokens : 0;
     const bool whole_4h =
         scores || any_quantized(job, GS_4H, false) || (job->smoother && job->smoother->pairs) || job->resolved.comm;
-    uint64_t peak = pass_bytes(job, float_tokens, job->calibrated.tokens, true, whole_4h);
+    uint64_t peak = gs_job_needs_blocks(job) ? pass_bytes(job, float_tokens, job->calibrated.tokens, true, whole_4h)
+                                             : gs_job_rows_bytes(job);
     if (job->resolved.disable_level > 0) peak = max_u64(peak, pass_bytes(job, job->scored.tokens, 0, false, true));
-    return peak + BASE_BYTES + gs_compute_scratch_bytes(gs_pool_threads(job->compute.pool)) +
-           (uint64_t)job->samples.tokens * 4;
+    return peak + BASE_BYTES + (job->resolved.extras ? HASHER_BYTES : 0) + (uint64_t)job->samples.tokens * 4;
 }
 
 /* Operations of the products of one block up to `until`, for one token; int8: only those of quantized linears. */
@@ -171,11 +180,14 @@ static void plan_work(gs_job *job)
     }
     if (job->level_pending) job->work_total += job->scored.tokens * job->config.layers;
     gs_report *r = job->report;
+    const double bytes = (double)job->checkpoint.bytes + (double)job->manifest.layout.total_bytes;
+    job->estimated_seconds = bytes / 1e9;
+    r->n_gemm = 0;
+    if (f32 + s8 == 0) return;
     r->gemm[0] = (gs_gemm_result){.kind = "f32", .peak_per_s = gs_compute_peak(&job->compute, GS_GEMM_F32, 2)};
     r->gemm[1] = (gs_gemm_result){.kind = "s8", .peak_per_s = gs_compute_peak(&job->compute, GS_GEMM_S8, 2)};
     r->n_gemm = 2;
-    const double bytes = (double)job->checkpoint.bytes + (double)job->manifest.layout.total_bytes;
-    job->estimated_seconds = f32 / (0.8 * r->gemm[0].peak_per_s) + s8 / (0.8 * r->gemm[1].peak_per_s) + bytes / 1e9;
+    job->estimated_seconds += f32 / (0.8 * r->gemm[0].peak_per_s) + s8 / (0.8 * r->gemm[1].peak_per_s);
 }
 
 static gs_status check_space(const gs_job *job, gs_error *err)

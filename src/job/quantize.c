@@ -24,7 +24,8 @@ static gs_status write_output(gs_job *job, const char *dir, gs_error *err)
 {
     gs_writer *writer = NULL;
     gs_status status = gs_writer_open(&writer, dir, &job->manifest.layout, err);
-    if (status == GS_OK) status = gs_walk_run(job, &gs_pass_quantize, writer, err);
+    const gs_pass *pass = gs_job_needs_blocks(job) ? &gs_pass_quantize : &gs_pass_rows;
+    if (status == GS_OK) status = gs_walk_run(job, pass, writer, err);
     const double t0 = gs_seconds();
     if (status == GS_OK) gs_job_progress(job, "finish", (int)job->config.layers);
     if (status == GS_OK) status = gs_writer_finish(writer, err);

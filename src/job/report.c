@@ -98,6 +98,7 @@ void gs_report_plan(gs_job *job)
     plan_types(r, &job->manifest);
     plan_files(r, &job->manifest.layout);
     r->dry_run = job->recipe->dry_run;
+    r->pass = gs_job_needs_blocks(job) ? "blocks" : "rows";
     r->n_samples = job->samples.count;
     r->n_tokens = job->samples.tokens;
     r->input_bytes = job->checkpoint.bytes;
@@ -169,7 +170,7 @@ void gs_report_results(gs_job *job)
 void gs_report_measurements(gs_job *job)
 {
     gs_report *r = job->report;
-    for (int kind = 0; kind < GS_GEMM_KINDS; kind++) {
+    for (int kind = 0; kind < GS_GEMM_KINDS && r->n_gemm > 0; kind++) {
         r->gemm[kind].seconds = job->compute.work[kind].seconds;
         r->gemm[kind].operations = job->compute.work[kind].operations;
     }

@@ -20,6 +20,7 @@ static gs_status run_steps(gs_walk *w, const gs_step *steps, gs_error *err)
 static void walk_release(gs_walk *w)
 {
     gs_prefetch_close(&w->prefetch); /* waits for the reader, which uses nothing freed below */
+    gs_ahead_close(&w->ahead);
     gs_behind_close(&w->behind);
     for (int role = 0; role < GS_ROLES; role++) {
         gs_fake_release(&w->fake[role]);

@@ -5,6 +5,7 @@
 
 #include "calib/attention.h"
 #include "calib/stream.h"
+#include "job/ahead.h"
 #include "job/behind.h"
 #include "job/job.h"
 #include "job/prefetch.h"
@@ -49,10 +50,11 @@ typedef struct gs_walk {
     gs_kv_range kv;
     gs_fa_range fa;
     gs_buf code_rows; /* int8 codes of one row tile of activations */
-    gs_buf emit_rows; /* float32 rows of one weight chunk */
+    gs_buf emit_rows; /* float32 rows of one weight chunk; not in the pass over rows */
 
     gs_writer *writer; /* NULL in the pre-walk */
     gs_behind behind;
+    gs_ahead ahead; /* tensors that are not loaded as blocks */
 } gs_walk;
 
 /* As the smoothed model has it; NULL = none. */
@@ -77,6 +79,7 @@ extern const gs_pass gs_pass_rank; /* disable_level: float scores of every linea
 extern const gs_pass
     gs_pass_rank_first;                /* what the first sample ranks, fake-quantized: low-bit disable_level, fa_amp */
 extern const gs_pass gs_pass_quantize; /* the job */
+extern const gs_pass gs_pass_rows;     /* the job where no hidden states are asked for: no block in memory */
 
 gs_status gs_walk_run(gs_job *job, const gs_pass *pass, gs_writer *writer, gs_error *err) GS_CHECKED;
 
@@ -101,11 +104,13 @@ gs_status gs_walk_observe(gs_walk *w, gs_role role, const gs_chunk *chunk, const
 gs_status gs_walk_fake_linear(gs_walk *w, gs_role role, const gs_chunk *chunk, int64_t row0, int64_t rows,
                               const float *x, float *y, gs_error *err) GS_CHECKED;
 gs_status gs_step_derived(gs_walk *w, gs_error *err); /* emit.c: scales, biases, KV */
+gs_status gs_step_rows(gs_walk *w, gs_error *err);    /* rows.c: a block's output without the block */
 gs_status gs_step_head(gs_walk *w, gs_error *err);    /* head.c */
 gs_status gs_step_ends(gs_walk *w, gs_error *err);    /* head.c: embedding and final norm */
 gs_status gs_begin_rank(gs_walk *w, gs_error *err);
 gs_status gs_begin_rank_first(gs_walk *w, gs_error *err);
 gs_status gs_begin_quantize(gs_walk *w, gs_error *err);
+gs_status gs_begin_rows(gs_walk *w, gs_error *err); /* rows.c */
 
 /* emit.c, for head.c too: one linear's parameters after its last sample. row_sum: [out], sums of the codes. */
 typedef struct gs_derived {
@@ -130,7 +135,5 @@ gs_status gs_emit_norm(gs_walk *w, const gs_norm_out *to, const float *weight, c
 gs_status gs_emit_floats(gs_walk *w, int64_t index, const float *src, int64_t n, gs_error *err) GS_CHECKED;
 /* Zeros, whatever the type; nothing for index < 0. */
 gs_status gs_emit_zeros(gs_walk *w, int64_t index, gs_error *err) GS_CHECKED;
-/* A checkpoint tensor copied, converted only if the output's type differs; NaN and Inf are refused. */
-gs_status gs_emit_copy(gs_walk *w, int64_t index, const gs_tensor *t, gs_error *err) GS_CHECKED;
 
 #endif

@@ -39,7 +39,7 @@ static gs_status begin(work *k, gs_error *err)
         k->second = gs_alloc_array((size_t)(out * k->layout.second_columns), sizeof(float));
     if (k->layout.scale_bias_columns > 0 && !is_full(k))
         k->scale_bias = gs_alloc_array((size_t)(out * k->layout.scale_bias_columns), sizeof(float));
-    if (k->layout.nibbles != GS_NIBBLES_NONE || !k->to)
+    if (!k->source->tensor && (k->layout.nibbles != GS_NIBBLES_NONE || !k->to))
         GS_TRY(gs_buf_alloc(&k->codes, (size_t)(rows * in), "codes of a weight", err));
     if (k->fake && (k->fake->weight_only || k->fake->reference))
         GS_TRY(gs_buf_alloc(&k->forward, (size_t)(rows * in) * 4, "rows of a dequantized weight", err));
@@ -78,9 +78,9 @@ static gs_status submit_floats(gs_walk *w, int64_t index, int64_t first, const f
 {
     const gs_dtype dtype = w->job->manifest.layout.tensors[index].dtype;
     void *slot;
-    GS_TRY(gs_behind_acquire(&w->behind, &slot, err));
+    GS_TRY(gs_behind_acquire(&w->behind, index, (uint64_t)first * gs_dtype_bytes(dtype), &slot, err));
     gs_from_f32(dtype, from, slot, n);
-    gs_behind_submit(&w->behind, index, (uint64_t)first * gs_dtype_bytes(dtype), (size_t)n * gs_dtype_bytes(dtype));
+    gs_behind_submit(&w->behind, (size_t)n * gs_dtype_bytes(dtype));
     return GS_OK;
 }
 
@@ -94,6 +94,43 @@ static void copy_codes(const work *k, int64_t row, int64_t rows, const int8_t *f
     for (int64_t r = 0; r < rows / per_row; r++) memcpy(to + r * stride, from + r * width, (size_t)width);
 }
 
+/* Bytes of the codes of `rows` rows as they are written. */
+static size_t code_bytes(const work *k, int64_t rows)
+{
+    return (size_t)(rows * k->source->in / (k->layout.nibbles == GS_NIBBLES_NONE ? 1 : 2));
+}
+
+static gs_status acquire_codes(const work *k, int64_t row, void **slot, gs_error *err)
+{
+    return gs_behind_acquire(&k->w->behind, k->to->piece[GS_PIECE_WEIGHT], code_bytes(k, row), slot, err);
+}
+
+static gs_status submit_full_bias(work *k, int64_t row, int64_t rows, gs_error *err)
+{
+    const int64_t index = k->to->piece[GS_PIECE_SCALE_BIAS], in = k->source->in;
+    if (!is_full(k) || index < 0) return GS_OK;
+    return submit_floats(k->w, index, row * in, k->full_bias.data, rows * in, err);
+}
+
+/* From the checkpoint's bytes to the codes as written, in one go. */
+static gs_status quantize_stored(work *k, int64_t row, int64_t rows, gs_error *err)
+{
+    gs_walk *w = k->w;
+    gs_job *job = w->job;
+    const gs_weight_source *source = k->source;
+    gs_stored_rows from = {rows, source->in, source->tensor->dtype, NULL, k->layout.nibbles};
+    void *slot;
+    int64_t bad;
+    GS_TRY(gs_check_interrupt(err));
+    GS_TRY(source->stored(source->ctx, row, rows, &from.data, err));
+    GS_TRY(acquire_codes(k, row, &slot, err));
+    const gs_weight_codes to = codes_of(k, row, slot);
+    GS_TRY(gs_weight_apply_stored(&job->compute, &job->rule, &k->stats, &from, &to, &k->result->sqnr, &bad, err));
+    if (bad >= 0) return gs_tensor_fail(&job->checkpoint, source->tensor, row * source->in + bad, err);
+    gs_behind_submit(&w->behind, code_bytes(k, rows));
+    return submit_full_bias(k, row, rows, err);
+}
+
 static gs_status quantize_rows(work *k, int64_t row, int64_t rows, gs_error *err)
 {
     gs_walk *w = k->w;
@@ -104,7 +141,7 @@ static gs_status quantize_rows(work *k, int64_t row, int64_t rows, gs_error *err
     void *slot = NULL;
     GS_TRY(gs_check_interrupt(err));
     GS_TRY(k->source->rows(k->source->ctx, row, rows, &from, err));
-    if (k->to) GS_TRY(gs_behind_acquire(&w->behind, &slot, err));
+    if (k->to) GS_TRY(acquire_codes(k, row, &slot, err));
     const gs_weight_codes to = codes_of(k, row, k->codes.data ? k->codes.data : slot);
     gs_weight_apply(c, &job->rule, &k->stats, rows, in, from, &to);
     gs_weight_sqnr_add(&k->result->sqnr, c, &job->rule, rows, in, from, &to);
@@ -113,14 +150,10 @@ static gs_status quantize_rows(work *k, int64_t row, int64_t rows, gs_error *err
         gs_fake_set_rows(k->fake, c, row, rows, to.codes, to.forward);
     }
     if (!k->to) return GS_OK;
-    const bool packed = k->layout.nibbles != GS_NIBBLES_NONE;
-    if (packed) gs_nibbles_pack(c, k->layout.nibbles, rows, in, to.codes, slot);
-    const int64_t per_byte = packed ? 2 : 1;
+    if (k->layout.nibbles != GS_NIBBLES_NONE) gs_nibbles_pack(c, k->layout.nibbles, rows, in, to.codes, slot);
     if (k->source->copy) copy_codes(k, row, rows, slot);
-    gs_behind_submit(&w->behind, k->to->piece[GS_PIECE_WEIGHT], (uint64_t)(row * in / per_byte),
-                     (size_t)(rows * in / per_byte));
-    if (!is_full(k) || k->to->piece[GS_PIECE_SCALE_BIAS] < 0) return GS_OK;
-    return submit_floats(w, k->to->piece[GS_PIECE_SCALE_BIAS], row * in, to.scale_bias, rows * in, err);
+    gs_behind_submit(&w->behind, code_bytes(k, rows));
+    return submit_full_bias(k, row, rows, err);
 }
 
 /* What needs no input range. weight_scale of types with static activations goes with deq_scale. */
@@ -147,8 +180,10 @@ gs_status gs_weight_quantize(gs_walk *w, const gs_weight_source *source, const g
     work k = {.w = w, .source = source, .to = to, .fake = fake, .result = result};
     gs_status status = begin(&k, err);
     const int64_t step = gs_emit_chunk_rows(source->in);
-    for (int64_t row = 0; row < source->out && status == GS_OK; row += step)
-        status = quantize_rows(&k, row, source->out - row < step ? source->out - row : step, err);
+    for (int64_t row = 0; row < source->out && status == GS_OK; row += step) {
+        const int64_t rows = source->out - row < step ? source->out - row : step;
+        status = source->tensor ? quantize_stored(&k, row, rows, err) : quantize_rows(&k, row, rows, err);
+    }
     if (status == GS_OK) status = emit_scales(&k, err);
     end(&k);
     if (status != GS_OK) gs_weight_result_release(result);

@@ -6,7 +6,11 @@
 #include "job/walk.h"
 #include "quant/rule.h"
 
-/* A weight to quantize. rows(ctx, …) gives float32 rows; it may use w->emit_rows for them. */
+/* Rows row0 .. row0 + rows of a weight as the checkpoint stores them, valid until the next call. */
+typedef gs_status (*gs_stored_fn)(void *ctx, int64_t row0, int64_t rows, const void **data, gs_error *err);
+
+/* A weight to quantize. rows(ctx, …) gives float32 rows, in any order and any number of times; it may use w->emit_rows for them. With a
+ * tensor, stored(ctx, …) is asked for its chunks instead, once each and in order, and rows only for statistics. */
 typedef struct gs_weight_source {
     int64_t out, in;
     bool row_parallel; /* engines cut it along its input */
@@ -15,6 +19,8 @@ typedef struct gs_weight_source {
     int ranks;    /* > 0: it is the part of one of so many cards */
     int8_t *copy; /* NULL, or where the codes go a second time, as they are written; row stride: */
     int64_t copy_stride;
+    const gs_tensor *tensor; /* NULL = there are no stored rows */
+    gs_stored_fn stored;
 } gs_weight_source;
 
 /* What is left of it: per row, for deriving and reporting. */

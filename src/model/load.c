@@ -58,19 +58,12 @@ static void check_row(void *ctx, int64_t row, int worker)
     if (job->wide) gs_to_f32(job->dtype, raw, job->wide + row * job->cols, job->cols);
 }
 
-static gs_status fail_value(const gs_checkpoint *ck, const gs_tensor *t, int64_t row, int64_t column, gs_error *err)
-{
-    return gs_fail(err, GS_ERR_NUMERIC,
-                   "%s: tensor '%s' holds NaN or infinity at [%lld, %lld]; the checkpoint is damaged, fetch it again",
-                   ck->files[t->file].path, t->name, (long long)row, (long long)column);
-}
-
 static gs_status check_rows(gs_compute *c, const gs_checkpoint *ck, rows_job *job, const gs_tensor *t, int64_t row0,
                             int64_t rows, gs_error *err)
 {
     gs_pool_run(c->pool, rows, check_row, job);
     for (int64_t row = 0; row < rows; row++)
-        if (job->first[row] >= 0) return fail_value(ck, t, row0 + row, job->first[row], err);
+        if (job->first[row] >= 0) return gs_tensor_fail(ck, t, (row0 + row) * job->cols + job->first[row], err);
     return GS_OK;
 }
 
@@ -191,7 +184,7 @@ gs_status gs_embed(const gs_checkpoint *ck, const gs_tensor *embedding, const in
         if (status == GS_OK)
             status = gs_checkpoint_read(ck, embedding, (uint64_t)ids[i] * row_bytes, raw, row_bytes, err);
         if (status == GS_OK && gs_count_nonfinite(embedding->dtype, raw, hidden, &bad))
-            status = fail_value(ck, embedding, ids[i], bad, err);
+            status = gs_tensor_fail(ck, embedding, ids[i] * hidden + bad, err);
         if (status == GS_OK) gs_to_f32(embedding->dtype, raw, h + i * hidden, hidden);
     }
     gs_free(raw);

@@ -247,6 +247,7 @@ char *gs_report_json(const gs_report *r, const gs_recipe *recipe, size_t *n)
     gs_json_out_bool(j, r->dry_run);
     put_key_text(j, "quant_type", r->quant_type);
     put_key_text(j, "output", r->output);
+    put_key_text(j, "pass", r->pass);
     put_int(j, "samples", r->n_samples);
     put_int(j, "tokens", r->n_tokens);
     put_int(j, "input_bytes", (int64_t)r->input_bytes);

@@ -121,7 +121,11 @@ static void add_data(const gs_report *r, gs_str *out)
     gs_report_floats(r, &floats);
     if (floats.len > 0) gs_str_printf(out, "stay float    %s\n", floats.data);
     gs_str_release(&floats);
-    gs_str_printf(out, "calibration   %lld samples, %lld tokens\n", (long long)r->n_samples, (long long)r->n_tokens);
+    if (r->pass != NULL && strcmp(r->pass, "rows") == 0)
+        gs_str_adds(out, "calibration   none is needed: weights go through memory in chunks of rows\n");
+    else
+        gs_str_printf(out, "calibration   %lld samples, %lld tokens\n", (long long)r->n_samples,
+                      (long long)r->n_tokens);
 }
 
 void gs_report_text(const gs_report *r, gs_str *out)

@@ -16,9 +16,10 @@ echo '[{"prompt": "Four words are enough."}]' >"$scratch/calib.json"
 
 # broken NAME STATUS TEXT…: quantize $model, which is then made whole again.
 broken() {
-    refused "$@" -- --model_path "$model" --calib_file "$scratch/calib.json" --threads 2
+    refused "$@" -- --model_path "$model" --calib_file "$scratch/calib.json" --threads 2 ${as[@]+"${as[@]}"}
     fresh
 }
+as=()
 fresh() {
     rm -rf "$model"
     cp -r "$scratch/whole" "$model"
@@ -198,6 +199,20 @@ poke transformer.encoder.layers.1.post_attention_layernorm.weight 0 $inf
 poke transformer.encoder.final_layernorm.weight 1 $nan
 poke transformer.output_layer.weight 32767 $nan
 poke $embedding.weight 32767 $inf
+
+# The same where weights go through in rows: quantized, packed in pairs of rows, copied.
+as=(--w_bit 8 --a_bit 16)
+poke $qkv.weight 8191 $inf
+poke $qkv.bias 127 $nan
+poke transformer.encoder.layers.1.post_attention_layernorm.weight 0 $inf
+poke transformer.output_layer.weight 32767 $nan
+poke $embedding.weight 32767 $inf
+as=(--w_bit 8 --a_bit 16 --mm_tensor True)
+poke transformer.encoder.layers.1.mlp.dense_4h_to_h.weight 5 $nan
+as=(--w_bit 4 --a_bit 8 --is_dynamic True --is_lowbit True --open_outlier False --group_size 32)
+poke transformer.encoder.layers.1.mlp.dense_h_to_4h.weight 16383 $nan
+poke transformer.encoder.layers.0.mlp.dense_4h_to_h.weight 5 $inf
+as=()
 
 # Finite weights that make an infinite activation: the layer is named.
 for element in {0..63}; do "$SURGEON" poke "$model/$(place_of $qkv.weight)" $qkv.weight "$element" 7f7f; done

@@ -46,6 +46,14 @@ start out --disable_level L3
 stop "SIGINT in the pass before" INT 8
 equal "pass before: left behind" "$(ls -A "$yard")" ""
 
+# In chunks of rows, with a reader and a writer at work beside it.
+"$GLMSLIM" synth --quiet --dir "$scratch/rows" --hidden 1024 --layers 4 --heads 8 --head_dim 128 --ffn 4096 --vocab 96000 >/dev/null ||
+    fail "synth"
+from=(--model_path "$scratch/rows" --threads 1)
+start out --w_bit 8 --a_bit 16 "${from[@]}"
+stop "SIGINT in the pass over rows" INT 8
+equal "pass over rows: left behind" "$(ls -A "$yard")" ""
+
 # Parents that the run made go with it.
 deep=$yard/new/deep
 "$quant" --quiet --model_path "$demo" --save_directory "$deep/out" --calib_file "$calib" >"$log" 2>&1 &

@@ -57,6 +57,13 @@ measured "documented types, histogram" --act_method 2 --calib_file "$scratch/tex
 measured "all linears" --disable_names transformer.encoder.layers.2.self_attention.dense --disable_last_linear False \
     --calib_texts "A few words only."
 
+# Without hidden states: chunks of rows, whatever the size of block, head and embedding.
+measured "rows" --w_bit 8 --a_bit 16 --disable_last_linear False --calib_file "$scratch/texts"
+check "rows: no block in memory" test "$(number run measured_peak_bytes)" -lt 125000000
+measured "rows, packed groups" --w_bit 4 --a_bit 8 --is_dynamic True --is_lowbit True --open_outlier False --group_size 64 \
+    --calib_file "$scratch/texts"
+check "rows, packed groups: no block in memory" test "$(number run measured_peak_bytes)" -lt 125000000
+
 # Too little memory: exit 7, the amount and a way out.
 head -c 400000 /dev/zero | tr '\0' 'a ' >"$scratch/long"
 rm -rf "$scratch/out"
