@@ -189,6 +189,15 @@ static gs_status check_finite(const pass *p, int block_index)
                    block_index, (long long)sample);
 }
 
+static gs_status run_mlp(const pass *p, gs_until until)
+{
+    norm(p, GS_NORM_POST);
+    GS_TRY(tap_input(p, GS_H4, p->s.normed));
+    if (until == GS_UNTIL_H4_INPUT) return GS_OK;
+    if (wanted(p, GS_4H)) return mlp_whole(p, until == GS_UNTIL_4H_INPUT);
+    return until == GS_UNTIL_4H_INPUT ? GS_OK : mlp_tiled(p);
+}
+
 static gs_status run(const pass *p, gs_until until)
 {
     GS_TRY(qkv(p));
@@ -197,32 +206,36 @@ static gs_status run(const pass *p, gs_until until)
     GS_TRY(tap_input(p, GS_DENSE, p->s.context));
     if (until == GS_UNTIL_DENSE_INPUT) return GS_OK;
     GS_TRY(dense(p));
-    norm(p, GS_NORM_POST);
-    GS_TRY(tap_input(p, GS_H4, p->s.normed));
-    if (until == GS_UNTIL_H4_INPUT) return GS_OK;
-    if (wanted(p, GS_4H)) return mlp_whole(p, until == GS_UNTIL_4H_INPUT);
-    return until == GS_UNTIL_4H_INPUT ? GS_OK : mlp_tiled(p);
+    return run_mlp(p, until);
+}
+
+/* p without its scratch. rope NULL: the second half alone. */
+static gs_status forward(pass *p, int block_index, const gs_scratch *s, gs_until until)
+{
+    const int64_t rows = p->chunk->rows;
+    p->config = p->b->config;
+    p->s = gs_scratch_cut(s->buf.data, p->config, s->rows, s->whole_4h);
+    if (rows == 0) return GS_OK;
+    if (rows > s->rows || (wanted(p, GS_4H) && !s->whole_4h && rows > GS_LINEAR_ROWS))
+        return gs_fail(p->err, GS_ERR_MEMORY, "block %d: scratch for %lld rows is too small for a chunk of %lld rows",
+                       block_index, (long long)s->rows, (long long)rows);
+    GS_TRY(p->rope ? run(p, until) : run_mlp(p, until));
+    return until >= GS_UNTIL_H4_INPUT ? check_finite(p, block_index) : GS_OK;
 }
 
 gs_status gs_block_forward(gs_compute *c, const gs_block *b, int block_index, const gs_rope *rope,
                            const gs_chunk *chunk, float *h, gs_scratch *s, const gs_taps *taps, gs_until until,
                            gs_error *err)
 {
-    const pass p = {.c = c,
-                    .b = b,
-                    .config = b->config,
-                    .rope = rope,
-                    .chunk = chunk,
-                    .taps = taps,
-                    .h = h,
-                    .err = err,
-                    .s = gs_scratch_cut(s->buf.data, b->config, s->rows, s->whole_4h)};
-    if (chunk->rows == 0) return GS_OK;
-    if (chunk->rows > s->rows || (wanted(&p, GS_4H) && !s->whole_4h && chunk->rows > GS_LINEAR_ROWS))
-        return gs_fail(err, GS_ERR_MEMORY, "block %d: scratch for %lld rows is too small for a chunk of %lld rows",
-                       block_index, (long long)s->rows, (long long)chunk->rows);
-    GS_TRY(run(&p, until));
-    return until >= GS_UNTIL_H4_INPUT ? check_finite(&p, block_index) : GS_OK;
+    pass p = {.c = c, .b = b, .rope = rope, .chunk = chunk, .taps = taps, .h = h, .err = err};
+    return forward(&p, block_index, s, until);
+}
+
+gs_status gs_block_forward_mlp(gs_compute *c, const gs_block *b, int block_index, const gs_chunk *chunk, float *h,
+                               gs_scratch *s, const gs_taps *taps, gs_until until, gs_error *err)
+{
+    pass p = {.c = c, .b = b, .chunk = chunk, .taps = taps, .h = h, .err = err};
+    return forward(&p, block_index, s, until);
 }
 
 gs_status gs_block_step(gs_compute *c, const gs_block *b, int block_index, const gs_rope *rope, int64_t rows,

@@ -74,6 +74,10 @@ gs_status gs_block_forward(gs_compute *c, const gs_block *b, int block_index, co
                            const gs_chunk *chunk, float *h, gs_scratch *s, const gs_taps *taps, gs_until until,
                            gs_error *err) GS_CHECKED;
 
+/* The second half of a block alone: h is as attention has left it. until: GS_UNTIL_H4_INPUT or later. */
+gs_status gs_block_forward_mlp(gs_compute *c, const gs_block *b, int block_index, const gs_chunk *chunk, float *h,
+                               gs_scratch *s, const gs_taps *taps, gs_until until, gs_error *err) GS_CHECKED;
+
 /* Rows of the embedding gathered one by one from the file, never loaded whole. h: [tokens, hidden]. Refuses NaN/Inf. */
 gs_status gs_embed(const gs_checkpoint *ck, const gs_tensor *embedding, const int32_t *ids, int64_t n, float *h,
                    gs_error *err) GS_CHECKED;

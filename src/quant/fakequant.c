@@ -6,8 +6,7 @@
 
 #define IN_MAX 65536 /* above, the integer sums of gs_gemm_s8 could leave int32 */
 
-gs_status gs_fake_init(gs_fake_linear *f, int64_t out, int64_t in, gs_observer_kind kind, bool truncate,
-                       gs_dtype round_scale, const float *bias, gs_error *err)
+static gs_status init_codes(gs_fake_linear *f, int64_t out, int64_t in, const float *bias, gs_error *err)
 {
     *f = (gs_fake_linear){0};
     if (in > IN_MAX) {
@@ -22,10 +21,24 @@ gs_status gs_fake_init(gs_fake_linear *f, int64_t out, int64_t in, gs_observer_k
     f->out = out;
     f->in = in;
     f->bias = bias;
-    f->round_scale = round_scale;
     f->scale = gs_alloc_array((size_t)out, sizeof(float));
+    return GS_OK;
+}
+
+gs_status gs_fake_init(gs_fake_linear *f, int64_t out, int64_t in, gs_observer_kind kind, bool truncate,
+                       gs_dtype round_scale, const float *bias, gs_error *err)
+{
+    GS_TRY(init_codes(f, out, in, bias, err));
+    f->round_scale = round_scale;
     f->observer = gs_observer_create(kind, truncate);
     f->act = gs_act_asym8(0.0f, 0.0f, round_scale);
+    return GS_OK;
+}
+
+gs_status gs_fake_init_per_token(gs_fake_linear *f, int64_t out, int64_t in, const float *bias, gs_error *err)
+{
+    GS_TRY(init_codes(f, out, in, bias, err));
+    f->per_token = true;
     return GS_OK;
 }
 
@@ -91,7 +104,7 @@ void gs_fake_release(gs_fake_linear *f)
 
 gs_status gs_fake_observe(gs_fake_linear *f, gs_compute *c, const gs_chunk *chunk, const float *x, gs_error *err)
 {
-    if (f->weight_only) return GS_OK;
+    if (f->weight_only || f->per_token) return GS_OK;
     if (chunk->count > f->sample_cap) {
         f->sample = gs_realloc_array(f->sample, (size_t)chunk->count, sizeof *f->sample);
         f->sample_cap = chunk->count;
@@ -139,7 +152,8 @@ gs_status gs_fake_forward(gs_fake_linear *f, gs_compute *c, const gs_chunk *chun
         gs_gemm_f32(c, &f->codes, rows, x, f->in, f->bias, y, f->out);
         return GS_OK;
     }
-    if (row0 < 0 || rows < 0 || row0 + rows > chunk->rows || chunk->count > f->sample_cap) {
+    const bool observed = f->per_token || chunk->count <= f->sample_cap;
+    if (row0 < 0 || rows < 0 || row0 + rows > chunk->rows || !observed) {
         return gs_fail(err, GS_ERR_UNSUPPORTED, "rows %lld to %lld of a chunk of %lld were not observed",
                        (long long)row0, (long long)(row0 + rows), (long long)chunk->rows);
     }
@@ -148,7 +162,12 @@ gs_status gs_fake_forward(gs_fake_linear *f, gs_compute *c, const gs_chunk *chun
         f->row_zero = gs_realloc_array(f->row_zero, (size_t)rows, sizeof *f->row_zero);
         f->row_cap = rows;
     }
-    quantize_rows(f, c, chunk, row0, rows, x, codes);
+    if (f->per_token) {
+        gs_weight_w8_sym(c, rows, f->in, x, f->row_scale, codes); /* the same rule for a row of either */
+        memset(f->row_zero, 0, (size_t)rows * sizeof *f->row_zero);
+    } else {
+        quantize_rows(f, c, chunk, row0, rows, x, codes);
+    }
     if (f->reference) {
         float *dequantized = (float *)(void *)(codes + (rows * f->in + 63) / 64 * 64);
         dequantize_job job = {f->in, codes, f->row_scale, f->row_zero, dequantized};

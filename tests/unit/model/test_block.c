@@ -402,6 +402,44 @@ static void until_stops_where_it_says(void **state)
     gs_compute_close(&c);
 }
 
+/* Both halves, with the stream left between them, are the block; the second half starts where the first one stopped. */
+static void halves_are_the_whole(void **state)
+{
+    const int64_t start[] = {0, 3, 40}, rows = 40;
+    const gs_chunk chunk = {.count = 2, .rows = rows, .start = start};
+    (void)state;
+    gs_compute c;
+    made m;
+    gs_scratch scratch;
+    OK(gs_compute_open(&c, 2, ERR));
+    made_init(&m, &c, 1);
+    OK(gs_scratch_init(&scratch, &m.config, rows, true, ERR));
+    const size_t bytes = (size_t)(rows * m.config.hidden) * sizeof(float);
+    float *const whole = made_stream(rows, m.config.hidden), *const h = made_stream(rows, m.config.hidden);
+    forward(&c, &m, start, 2, whole, true, NULL, GS_UNTIL_END);
+    forward(&c, &m, start, 2, h, true, NULL, GS_UNTIL_H4_INPUT);
+    assert_memory_not_equal(h, whole, bytes);
+    log_t l = {.m = &m, .c = &c, .want_4h = true};
+    const gs_taps taps = {&l, log_wants, log_input, log_qkv, log_heads, log_linear, false};
+    float *const before = made_stream(rows, m.config.hidden);
+    memcpy(before, h, bytes);
+    OK(gs_block_forward_mlp(&c, &m.block, 0, &chunk, h, &scratch, &taps, GS_UNTIL_4H_INPUT, ERR));
+    assert_memory_equal(h, before, bytes); /* not even looked past the input of 4H */
+    assert_true(l.inputs[GS_H4] == 1 && l.inputs[GS_4H] == 1 && l.calls[GS_4H] == 0 && l.qkv == 0 && l.heads == 0);
+    OK(gs_block_forward_mlp(&c, &m.block, 0, &chunk, h, &scratch, NULL, GS_UNTIL_END, ERR));
+    assert_memory_equal(h, whole, bytes);
+    scratch.rows = rows - 1;
+    FAILS(gs_block_forward_mlp(&c, &m.block, 3, &chunk, h, &scratch, NULL, GS_UNTIL_END, ERR), GS_ERR_MEMORY,
+          "block 3");
+    log_free(&l);
+    test_free(whole);
+    test_free(h);
+    test_free(before);
+    gs_scratch_release(&scratch);
+    made_release(&m);
+    gs_compute_close(&c);
+}
+
 static gs_status refuse_linear(void *ctx, gs_role role, const gs_chunk *chunk, int64_t row0, int64_t rows,
                                const float *x, float *y, gs_error *err)
 {
@@ -449,9 +487,13 @@ static void failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rope_table_at_far_positions), cmocka_unit_test(long_sample_base_10000),
-        cmocka_unit_test(long_sample_base_5000000),    cmocka_unit_test(taps_do_not_change_the_result),
-        cmocka_unit_test(until_stops_where_it_says),   cmocka_unit_test(failures),
+        cmocka_unit_test(rope_table_at_far_positions),
+        cmocka_unit_test(long_sample_base_10000),
+        cmocka_unit_test(long_sample_base_5000000),
+        cmocka_unit_test(taps_do_not_change_the_result),
+        cmocka_unit_test(until_stops_where_it_says),
+        cmocka_unit_test(halves_are_the_whole),
+        cmocka_unit_test(failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

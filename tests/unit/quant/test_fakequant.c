@@ -136,6 +136,46 @@ static void equals_definition(void **state)
     }
 }
 
+/* Each token on its own scale, largest magnitude over 127; a token of zeros; any cut; nothing to observe first. */
+static void tokens_of_their_own(void **state)
+{
+    (void)state;
+    gs_compute c;
+    fixture_compute(&c, 3);
+    static linear l;
+    linear_make(&l);
+    memset(l.x + 6 * IN, 0, IN * sizeof *l.x);
+    float expected[ROWS * OUT], y[ROWS * OUT];
+    for (int64_t r = 0; r < ROWS; r++) { /* as a static linear whose only sample is this row */
+        gs_act_params act[SAMPLES] = {{0}};
+        float peak = 0.0f;
+        for (int i = 0; i < IN; i++) peak = fmaxf(peak, fabsf(l.x[r * IN + i]));
+        for (int s = 0; s < SAMPLES; s++) act[s].scale = fmaxf(peak / 127.0f, GS_EPS);
+        float all[ROWS * OUT];
+        expected_output(&l, act, l.bias, all);
+        memcpy(expected + r * OUT, all + r * OUT, OUT * sizeof *all);
+    }
+    gs_fake_linear f;
+    gs_error err = {0};
+    int8_t weight[OUT * IN], codes[ROWS * IN];
+    assert_int_equal(gs_fake_init_per_token(&f, OUT, IN, l.bias, &err), GS_OK);
+    gs_weight_w8_sym(&c, OUT, IN, l.w, f.scale, weight);
+    gs_fake_set_rows(&f, &c, 0, OUT, weight, NULL);
+    const gs_chunk chunk = chunk_of(0, SAMPLES);
+    assert_int_equal(gs_fake_observe(&f, &c, &chunk, l.x, &err), GS_OK);
+    for (int64_t cut = 1; cut <= ROWS; cut += 6)
+        for (int64_t r = 0; r < ROWS; r += cut) {
+            const int64_t n = cut < ROWS - r ? cut : ROWS - r;
+            assert_int_equal(gs_fake_forward(&f, &c, &chunk, r, n, l.x + r * IN, codes, y + r * OUT, &err), GS_OK);
+            assert_memory_equal(y + r * OUT, expected + r * OUT, (size_t)(n * OUT) * sizeof *y);
+        }
+    assert_int_equal(gs_fake_forward(&f, &c, &chunk, 15, 6, l.x, codes, y, &err), GS_ERR_UNSUPPORTED);
+    gs_fake_release(&f);
+    assert_int_equal(gs_fake_init_per_token(&f, 1, 65537, NULL, &err), GS_ERR_UNSUPPORTED);
+    gs_fake_release(&f);
+    gs_compute_close(&c);
+}
+
 static void refuses_bad_input(void **state)
 {
     (void)state;
@@ -163,6 +203,7 @@ static void refuses_bad_input(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(equals_definition), cmocka_unit_test(refuses_bad_input)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(equals_definition), cmocka_unit_test(tokens_of_their_own),
+                                       cmocka_unit_test(refuses_bad_input)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
