@@ -79,7 +79,8 @@ typedef struct gs_recipe {
     bool overwrite;         /* replace an existing output directory */
     bool dry_run;
     bool no_extras;
-    int threads; /* 0 = all this process may use */
+    bool w4a4_all; /* W4A4: dense and dense_4h_to_h too */
+    int threads;   /* 0 = all this process may use */
 
     uint64_t given; /* bit i = option i of the table was on the command line (recipe/options.h) */
 } gs_recipe;
@@ -114,7 +115,10 @@ typedef struct gs_linear_result {
     double range_min, range_max;
     double input_scale, input_offset;
     double weight_scale_min, weight_scale_max;
-    double weight_sqnr_db; /* NaN for float */
+    double weight_sqnr_db;                   /* NaN for float */
+    double transform_alpha, transform_error; /* W4A4: exponent of d (NaN = no d), squared error of the output over its
+                                              * square with plain rounding */
+    double clip_ratio;                       /* W4A4; 0 or NaN = another type */
     int64_t out, in;
 } gs_linear_result;
 

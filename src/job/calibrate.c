@@ -72,7 +72,7 @@ static gs_status linear(void *ctx, gs_role role, const gs_chunk *chunk, int64_t 
 }
 
 /* Attention after RoPE: ranges of every sample, or, while the layers are ranked, the score of the first. */
-static gs_status heads(void *ctx, const gs_chunk *chunk, const float *qkv, gs_error *err)
+gs_status gs_walk_heads_tap(void *ctx, const gs_chunk *chunk, const float *qkv, gs_error *err)
 {
     gs_walk *w = ctx;
     gs_job *job = w->job;
@@ -92,19 +92,26 @@ static gs_status heads(void *ctx, const gs_chunk *chunk, const float *qkv, gs_er
     return GS_OK;
 }
 
+void gs_walk_reset_heads(gs_walk *w)
+{
+    gs_fa_range_release(&w->fa);
+    if (w->job->fa) gs_fa_range_init(&w->fa, w->job->config.heads, w->job->config.groups);
+}
+
 gs_status gs_step_calibrate(gs_walk *w, gs_error *err)
 {
     gs_job *job = w->job;
     const int until = gs_job_calibrate_until(job, w->block);
     if (until == GS_UNTIL_NOTHING) return GS_OK;
     const gs_block block = gs_transform_view(w->transform, w->weights);
-    const gs_taps taps = {
-        .ctx = w, .wants = wants, .input = input, .heads = heads, .linear = linear, .reference = w->reference};
+    const gs_taps taps = {.ctx = w,
+                          .wants = wants,
+                          .input = input,
+                          .heads = gs_walk_heads_tap,
+                          .linear = linear,
+                          .reference = w->reference};
     gs_cards_start(w);
-    if (job->fa) {
-        gs_fa_range_release(&w->fa);
-        gs_fa_range_init(&w->fa, job->config.heads, job->config.groups);
-    }
+    gs_walk_reset_heads(w);
     for (int64_t s = 0; s < job->calibrated.count; s += w->chunk.count) {
         GS_TRY(gs_check_interrupt(err));
         gs_samples view = job->calibrated;

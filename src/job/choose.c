@@ -27,6 +27,21 @@ gs_observer_kind gs_job_observer_kind(const gs_job *job, int linear)
     return job->recipe->act_method == 2 ? GS_OBSERVE_HISTOGRAM : GS_OBSERVE_MINMAX;
 }
 
+/* W4A4 is a mixture: a dense in W4A4 needs a whole online pair, which no engine can cut for more cards. */
+static gs_quant_type first_type(const gs_job *job, int linear)
+{
+    const bool dense = linear < job->n_linears - 1 && linear % GS_ROLES == GS_DENSE;
+    if (job->resolved.type == GS_Q_W4A4_FLATQUANT_DYNAMIC && dense && !job->recipe->w4a4_all) return GS_Q_W8A8_DYNAMIC;
+    return job->resolved.type;
+}
+
+bool gs_job_any_w4a4(const gs_job *job, int from)
+{
+    for (int i = from; i < job->n_linears; i++)
+        if (job->choice[i].type == GS_Q_W4A4_FLATQUANT_DYNAMIC) return true;
+    return false;
+}
+
 static void linear_name(const gs_job *job, int linear, char *buf, size_t n)
 {
     if (linear == job->n_linears - 1) {
@@ -118,7 +133,7 @@ gs_status gs_job_choose(gs_job *job, gs_error *err)
     job->n_linears = layers * GS_ROLES + 1;
     job->choice = gs_alloc_array((size_t)job->n_linears, sizeof *job->choice);
     job->score = gs_alloc_array((size_t)job->n_linears, sizeof *job->score);
-    for (int i = 0; i < job->n_linears; i++) job->choice[i].type = job->resolved.type;
+    for (int i = 0; i < job->n_linears; i++) job->choice[i].type = first_type(job, i);
     if (job->recipe->use_fa_quant) {
         job->fa = gs_alloc_array((size_t)layers, sizeof *job->fa);
         job->fa_score = gs_alloc_array((size_t)layers, sizeof *job->fa_score);
@@ -127,7 +142,7 @@ gs_status gs_job_choose(gs_job *job, gs_error *err)
     }
     if (job->recipe->disable_names && job->recipe->disable_names[0])
         GS_TRY(apply_disable_names(job, err));
-    else if (job->recipe->a_bit == 8)
+    else if (job->recipe->a_bit == 8 || (job->resolved.type == GS_Q_W4A4_FLATQUANT_DYNAMIC && !job->recipe->w4a4_all))
         for (int b = 0; b < layers; b++) keep_float(job, gs_job_linear(b, GS_4H), "default fallback");
     if (job->recipe->disable_last_linear) keep_float(job, job->n_linears - 1, "last linear");
     job->max_input = gs_alloc_array((size_t)job->n_linears, sizeof *job->max_input);
@@ -197,14 +212,14 @@ void gs_job_choose_attention(gs_job *job)
     gs_free(list);
 }
 
-/* Types with static activations, quantized attention and quantized communication calibrate on every sample. do_smooth and the rankings of the low-bit class
+/* Types with static activations, W4A4, quantized attention and quantized communication calibrate on every sample. do_smooth and the rankings of the low-bit class
  * and of attention look at the first only. */
 void gs_job_set_streams(gs_job *job)
 {
     bool quantized = false;
     for (int i = 0; i < job->n_linears; i++) quantized = quantized || gs_job_is_quantized(job, i);
     const bool ranking = job->fa_pending || (job->level_pending && job->resolved.lowbit_class);
-    const bool wants_all = (quantized && gs_scheme_get(job->resolved.type)->static_input) ||
+    const bool wants_all = (quantized && gs_scheme_get(job->resolved.type)->static_input) || gs_job_any_w4a4(job, 0) ||
                            gs_job_any_attention(job, 0) || job->resolved.comm;
     const bool first = ranking || (quantized && job->recipe->do_smooth);
     job->calibrated = job->samples;
@@ -212,14 +227,13 @@ void gs_job_set_streams(gs_job *job)
     job->calibrated.tokens = job->calibrated.count > 0 ? job->samples.start[job->calibrated.count] : 0;
 }
 
-/* Does anything look at hidden states, or at a whole weight? Otherwise rows are enough. */
+/* Does anything look at hidden states? Otherwise rows are enough. */
 bool gs_job_needs_blocks(const gs_job *job)
 {
     const gs_recipe *r = job->recipe;
     const bool kv = r->use_kvcache_quant && !job->data_free;
-    const bool whole = job->resolved.type != GS_Q_FLOAT && job->rule.kind == GS_WEIGHT_NONE; /* W4A4 */
     return job->calibrated.count > 0 || kv || gs_job_wants_scores(job) || job->smoother || r->do_smooth ||
-           job->resolved.ranks > 1 || job->resolved.comm || whole;
+           job->resolved.ranks > 1 || job->resolved.comm;
 }
 
 /* The last role of the block that is quantized, or -1. */

@@ -2,6 +2,8 @@
  * calibration, what is derived from the activation ranges. SPDX-License-Identifier: Apache-2.0 */
 #include "job/parallel.h"
 
+#include <string.h>
+
 gs_status gs_emit_floats(gs_walk *w, int64_t index, const float *src, int64_t n, gs_error *err)
 {
     if (index < 0) return GS_OK;
@@ -22,8 +24,15 @@ int64_t gs_emit_chunk_rows(int64_t in)
     return rows < GS_PACK_ROWS ? GS_PACK_ROWS : rows;
 }
 
+/* rows of x: [rows, cols] times a factor each */
+static void scale_rows(float *x, int64_t rows, int64_t cols, const float *factor)
+{
+    for (int64_t r = 0; r < rows && factor; r++)
+        for (int64_t i = 0; i < cols; i++) x[r * cols + i] *= factor[r];
+}
+
 /* A float weight, from the panels back to the type it is written in: bf16 → f32 → bf16 gives the checkpoint's bytes. */
-static gs_status emit_float_weight(gs_walk *w, int64_t index, gs_role role, gs_error *err)
+static gs_status emit_float_weight(gs_walk *w, int64_t index, gs_role role, const float *row_factor, gs_error *err)
 {
     const gs_packed *p = &w->weights->weight[role];
     const gs_dtype dtype = w->job->manifest.layout.tensors[index].dtype;
@@ -34,6 +43,7 @@ static gs_status emit_float_weight(gs_walk *w, int64_t index, gs_role role, gs_e
         void *bytes;
         GS_TRY(gs_behind_acquire(&w->behind, index, (uint64_t)(row * p->k) * size, &bytes, err));
         gs_transform_rows(w->transform, &w->job->compute, w->weights, role, row, rows, w->emit_rows.data);
+        scale_rows(w->emit_rows.data, rows, p->k, row_factor ? row_factor + row : NULL);
         gs_from_f32(dtype, w->emit_rows.data, bytes, n);
         gs_behind_submit(&w->behind, (size_t)n * size);
     }
@@ -73,6 +83,8 @@ gs_status gs_emit_make_fake(gs_walk *w, gs_role role, gs_fake_linear *f, int64_t
     const bool truncate = gs_compat(job->recipe, GS_COMPAT_HISTOGRAM_TRUNCATES);
     if (job->resolved.a_bit > 8) {
         GS_TRY(gs_fake_init_weight_only(f, out, in, bias, err));
+    } else if (job->resolved.type == GS_Q_W4A4_FLATQUANT_DYNAMIC) { /* its stream is as engines compute */
+        GS_TRY(gs_fake_init_per_token(f, out, in, bias, err));
     } else {
         const gs_observer_kind kind = gs_job_observer_kind(job, gs_job_linear(w->block, role));
         GS_TRY(gs_fake_init(f, out, in, kind, truncate, job->manifest.floats, bias, err));
@@ -100,33 +112,53 @@ gs_status gs_emit_trial(gs_walk *w, gs_role role, gs_error *err)
     gs_weight_result unused;
     if (gs_cards_cut(w->job, role)) return gs_cards_weights(w, role, false, err);
     if (choice->type == GS_Q_FLOAT && !choice->first_sample) return GS_OK;
+    if (choice->type == GS_Q_W4A4_FLATQUANT_DYNAMIC) return GS_OK; /* float while attention is ranked */
     GS_TRY(quantize(w, role, NULL, &unused, err));
     gs_weight_result_release(&unused);
     return GS_OK;
 }
 
-static gs_status emit_linear(gs_walk *w, gs_role role, gs_error *err)
+/* The bias, or zeros where it is new. */
+static gs_status emit_bias(gs_walk *w, gs_role role, int64_t index, const float *row_factor, gs_error *err)
+{
+    const int64_t out = w->weights->weight[role].n;
+    const float *bias = gs_walk_bias(w, role);
+    if (!bias) return gs_emit_zeros(w, index, err);
+    if (!row_factor) return gs_emit_floats(w, index, bias, out, err);
+    float *scaled = gs_alloc_array((size_t)out, sizeof *scaled);
+    memcpy(scaled, bias, (size_t)out * sizeof *scaled);
+    scale_rows(scaled, out, 1, row_factor);
+    const gs_status status = gs_emit_floats(w, index, scaled, out, err);
+    gs_free(scaled);
+    return status;
+}
+
+gs_status gs_emit_float_linear(gs_walk *w, gs_role role, const float *row_factor, gs_error *err)
+{
+    const gs_linear_out *to = &w->job->manifest.block[w->block].linear[role];
+    const int64_t index = to->piece[GS_PIECE_WEIGHT];
+    GS_TRY(emit_bias(w, role, to->piece[GS_PIECE_BIAS], row_factor, err));
+    return index < 0 ? GS_OK : emit_float_weight(w, index, role, row_factor, err);
+}
+
+gs_status gs_emit_linear(gs_walk *w, gs_role role, gs_error *err)
 {
     gs_job *job = w->job;
     const int linear = gs_job_linear(w->block, role);
     gs_fake_release(&w->fake[role]);
     if (!w->writer) return gs_emit_trial(w, role, err); /* before the plan: there is no manifest yet */
-    const gs_linear_out *to = &job->manifest.block[w->block].linear[role];
-    const int64_t bias_index = to->piece[GS_PIECE_BIAS];
-    const float *bias = gs_walk_bias(w, role);
     if (gs_job_is_quantized(job, linear) && gs_scheme_get(job->resolved.type)->static_input)
         job->report->linears[linear].observer = gs_observer_kind_name(gs_job_observer_kind(job, linear));
     if (gs_cards_cut(job, role)) GS_TRY(gs_cards_weights(w, role, true, err));
     if (gs_cards_alone(job, role)) return GS_OK;
-    GS_TRY(bias ? gs_emit_floats(w, bias_index, bias, w->weights->weight[role].n, err)
-                : gs_emit_zeros(w, bias_index, err));
     if (!gs_job_is_quantized(job, linear)) {
         if (!gs_cards_cut(job, role))
             GS_TRY(gs_emit_trial(w, role, err)); /* low-bit disable_level: quantized for the first sample only */
-        const int64_t index = to->piece[GS_PIECE_WEIGHT];
-        return index < 0 ? GS_OK : emit_float_weight(w, index, role, err);
+        return gs_emit_float_linear(w, role, NULL, err);
     }
+    const gs_linear_out *to = &job->manifest.block[w->block].linear[role];
     gs_weight_result result;
+    GS_TRY(emit_bias(w, role, to->piece[GS_PIECE_BIAS], NULL, err));
     GS_TRY(quantize(w, role, to, &result, err));
     gs_weight_note(&job->report->linears[linear], &result);
     if (gs_cards_cut(job, role)) gs_cards_keep(w, role, &result);
@@ -153,7 +185,7 @@ gs_status gs_step_weights(gs_walk *w, gs_error *err)
     for (int norm = 0; norm < GS_NORMS && w->writer; norm++)
         GS_TRY(
             gs_emit_norm(w, &w->job->manifest.block[w->block].norm[norm], view.norm[norm], view.norm_bias[norm], err));
-    for (int role = 0; role < GS_ROLES; role++) GS_TRY(emit_linear(w, (gs_role)role, err));
+    for (int role = 0; role < GS_ROLES; role++) GS_TRY(gs_emit_linear(w, (gs_role)role, err));
     return GS_OK;
 }
 

@@ -71,8 +71,9 @@ gs_status gs_job_read_texts(gs_job *job, gs_error *err) GS_CHECKED;
 
 /* choose.c: which linears stay float, and why. */
 gs_status gs_job_choose(gs_job *job, gs_error *err) GS_CHECKED;
-void gs_job_choose_level(gs_job *job);     /* after the pre-walk: ranking by score, or by largest input */
-void gs_job_choose_attention(gs_job *job); /* after the pre-walk: the fa_amp highest scores stay float */
+void gs_job_choose_level(gs_job *job);             /* after the pre-walk: ranking by score, or by largest input */
+void gs_job_choose_attention(gs_job *job);         /* after the pre-walk: the fa_amp highest scores stay float */
+bool gs_job_any_w4a4(const gs_job *job, int from); /* is any linear from this one on W4A4? */
 bool gs_job_any_attention(const gs_job *job, int from);
 void gs_job_set_streams(gs_job *job); /* which samples the fake-quantized stream carries */
 bool gs_job_is_quantized(const gs_job *job, int linear);
@@ -98,6 +99,12 @@ uint64_t gs_job_ahead_bytes(const gs_job *job,
                             bool blocks);                  /* reading ahead: of head and embedding, or of everything */
 uint64_t gs_job_table_bytes(const gs_job *job, bool head); /* scales and the like of the largest weight at work */
 uint64_t gs_job_rows_bytes(const gs_job *job);             /* large buffers of the pass over rows */
+
+/* w4a4_plan.c: what a W4A4 recipe asks for. */
+gs_status gs_job_check_w4a4(const gs_job *job, gs_error *err) GS_CHECKED; /* widths; warns */
+int64_t gs_job_w4a4_keep(const gs_job *job, gs_role role);                /* rows of the role's inputs to keep */
+uint64_t gs_job_w4a4_bytes(const gs_job *job);                            /* memory beside that of other recipes */
+double gs_job_w4a4_operations(const gs_job *job);                         /* float ones, of the construction */
 
 /* messages.c: what the caller sees. */
 void gs_job_message(const gs_job *job, gs_level level, const char *fmt, ...) GS_PRINTF(3, 4);

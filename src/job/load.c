@@ -38,3 +38,19 @@ gs_status gs_walk_float_linear(gs_walk *w, gs_role role, int64_t rows, const flo
     if (w->reference) return gs_reference_apply(&w->exact[role], c, rows, x, gs_walk_bias(w, role), y, err);
     return gs_transform_linear(w->transform, c, w->weights, role, rows, x, y, err);
 }
+
+gs_status gs_walk_current_weight(gs_walk *w, gs_role role, gs_packed *copy, const gs_packed **out, gs_error *err)
+{
+    const gs_packed *p = &w->weights->weight[role];
+    *out = p;
+    if (!w->transform->column[role] && !w->transform->row[role]) return GS_OK;
+    GS_TRY(gs_packed_alloc(copy, GS_PACK_F32, p->n, p->k, "smoothed weight", err));
+    const int64_t step = gs_emit_chunk_rows(p->k);
+    for (int64_t row = 0; row < p->n; row += step) {
+        const int64_t rows = p->n - row < step ? p->n - row : step;
+        gs_transform_rows(w->transform, &w->job->compute, w->weights, role, row, rows, w->emit_rows.data);
+        gs_pack_rows(&w->job->compute, copy, row, rows, w->emit_rows.data);
+    }
+    *out = copy;
+    return GS_OK;
+}

@@ -31,6 +31,22 @@ static const gs_step rows_steps[] = {{"rows", gs_step_rows}, {0}};
 static const gs_step rows_last[] = {{"head", gs_step_head}, {"copy", gs_step_ends}, {0}};
 const gs_pass gs_pass_rows = {"rows", gs_begin_rows, rows_steps, rows_last};
 
+static const gs_step w4a4_steps[] = {
+    {"read", gs_step_load},
+    {"outliers", gs_step_outliers},
+    {"float", gs_step_observe},
+    {"transform", gs_step_w4a4_qkv}, /* looks at QKV's inputs in the stream, chooses d, L and R, rounds */
+    {"transform", gs_step_w4a4_dense},
+    {"calibrate", gs_step_w4a4_attention}, /* the stream goes through the quantized linears, up to H4's input */
+    {"transform", gs_step_w4a4_h4},
+    {"transform", gs_step_w4a4_4h},
+    {"calibrate", gs_step_w4a4_mlp},
+    {"write", gs_step_w4a4_write}, /* norms and scales, which wait for the d of what comes after them */
+    {"derive", gs_step_derived},   /* KV and attention scales */
+    {0},
+};
+const gs_pass gs_pass_w4a4 = {"w4a4", gs_begin_quantize, w4a4_steps, quantize_last};
+
 static gs_status embed(gs_walk *w, gs_stream *stream, const gs_samples *samples, const char *purpose, gs_error *err)
 {
     gs_job *job = w->job;

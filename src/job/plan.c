@@ -132,8 +132,9 @@ static uint64_t peak_bytes(const gs_job *job)
     const int64_t float_tokens = kv ? job->samples.tokens : scores ? job->scored.tokens : 0;
     const bool whole_4h =
         scores || any_quantized(job, GS_4H, false) || (job->smoother && job->smoother->pairs) || job->resolved.comm;
-    uint64_t peak = gs_job_needs_blocks(job) ? pass_bytes(job, float_tokens, job->calibrated.tokens, true, whole_4h)
-                                             : gs_job_rows_bytes(job);
+    uint64_t peak = gs_job_needs_blocks(job)
+                        ? pass_bytes(job, float_tokens, job->calibrated.tokens, true, whole_4h) + gs_job_w4a4_bytes(job)
+                        : gs_job_rows_bytes(job);
     if (job->resolved.disable_level > 0) peak = max_u64(peak, pass_bytes(job, job->scored.tokens, 0, false, true));
     return peak + BASE_BYTES + (job->resolved.extras ? HASHER_BYTES : 0) + (uint64_t)job->samples.tokens * 4;
 }
@@ -159,7 +160,7 @@ static double block_operations(const gs_job *job, int block, int until, bool cal
 /* Work in token-blocks for the progress line, and seconds from the machine's measured peak. */
 static void plan_work(gs_job *job)
 {
-    double f32 = 0, s8 = 0;
+    double f32 = gs_job_w4a4_operations(job), s8 = 0;
     const bool transformed = job->transform[0].ready; /* by the ranking walk */
     const bool kv = job->recipe->use_kvcache_quant && !job->kv_from_anti && !job->data_free,
                scores = gs_job_wants_scores(job);

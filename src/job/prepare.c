@@ -36,7 +36,7 @@ static gs_status resolve(gs_job *job, gs_error *err)
 static gs_status check_rule(const gs_job *job, gs_error *err)
 {
     for (int i = 0; i < job->n_linears; i++) {
-        if (!gs_job_is_quantized(job, i)) continue;
+        if (!gs_job_is_quantized(job, i) || job->choice[i].type == GS_Q_W4A4_FLATQUANT_DYNAMIC) continue;
         char name[640];
         int64_t out = job->tensors.head->shape[0], in = job->tensors.head->shape[1];
         const gs_role role = (gs_role)(i % GS_ROLES);
@@ -108,6 +108,7 @@ gs_status gs_job_prepare(gs_job *job, gs_error *err)
     gs_job_set_streams(job);
     GS_TRY(check_rule(job, err));
     GS_TRY(gs_cards_check(job, err));
+    GS_TRY(gs_job_check_w4a4(job, err));
     return gs_compute_open(&job->compute, r->threads, err);
 }
 

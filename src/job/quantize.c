@@ -24,7 +24,8 @@ static gs_status write_output(gs_job *job, const char *dir, gs_error *err)
 {
     gs_writer *writer = NULL;
     gs_status status = gs_writer_open(&writer, dir, &job->manifest.layout, err);
-    const gs_pass *pass = gs_job_needs_blocks(job) ? &gs_pass_quantize : &gs_pass_rows;
+    const gs_pass *blocks = job->resolved.type == GS_Q_W4A4_FLATQUANT_DYNAMIC ? &gs_pass_w4a4 : &gs_pass_quantize;
+    const gs_pass *pass = gs_job_needs_blocks(job) ? blocks : &gs_pass_rows;
     if (status == GS_OK) status = gs_walk_run(job, pass, writer, err);
     const double t0 = gs_seconds();
     if (status == GS_OK) gs_job_progress(job, "finish", (int)job->config.layers);

@@ -57,6 +57,7 @@ static void plan_linear(gs_job *job, int i, gs_linear_result *l)
     l->score = job->score[i].seen ? gs_score_value(&job->score[i]) : NAN;
     l->range_min = l->range_max = l->input_scale = l->input_offset = NAN;
     l->weight_scale_min = l->weight_scale_max = l->weight_sqnr_db = NAN;
+    l->transform_alpha = l->transform_error = l->clip_ratio = NAN;
 }
 
 static void plan_types(gs_report *r, const gs_manifest *m)

@@ -43,23 +43,6 @@ static gs_status run_trial(trial *t, const gs_chunk *chunk, float *h, gs_error *
     return gs_block_forward(&w->job->compute, &view, w->block, &w->rope, chunk, h, &w->scratch, &taps, until, err);
 }
 
-/* The smoothed weight as it is now: the stored panels, or a float32 copy where a method has transformed it already. */
-static gs_status current_weight(gs_walk *w, gs_role role, gs_packed *copy, const gs_packed **out, gs_error *err)
-{
-    const gs_packed *p = &w->weights->weight[role];
-    *out = p;
-    if (!w->transform->column[role] && !w->transform->row[role]) return GS_OK;
-    GS_TRY(gs_packed_alloc(copy, GS_PACK_F32, p->n, p->k, "smoothed weight", err));
-    const int64_t step = gs_emit_chunk_rows(p->k);
-    for (int64_t row = 0; row < p->n; row += step) {
-        const int64_t rows = p->n - row < step ? p->n - row : step;
-        gs_transform_rows(w->transform, &w->job->compute, w->weights, role, row, rows, w->emit_rows.data);
-        gs_pack_rows(&w->job->compute, copy, row, rows, w->emit_rows.data);
-    }
-    *out = copy;
-    return GS_OK;
-}
-
 static gs_status search(gs_walk *w, gs_norm norm, gs_role role, int64_t rows, const float *x, gs_error *err)
 {
     gs_job *job = w->job;
@@ -69,7 +52,7 @@ static gs_status search(gs_walk *w, gs_norm norm, gs_role role, int64_t rows, co
     float *shift = gs_alloc_array((size_t)(2 * hidden + w->weights->weight[role].n), sizeof *shift);
     float *scale = shift + hidden, *add = scale + hidden;
     gs_do_smooth_choice choice = {0};
-    gs_status status = current_weight(w, role, &copy, &weight, err);
+    gs_status status = gs_walk_current_weight(w, role, &copy, &weight, err);
     if (status == GS_OK)
         status = gs_do_smooth_search(&job->compute, weight, rows, x, job->resolved.w_bit == 4 ? 4 : 8,
                                      job->recipe->reference_compat, shift, scale, &choice, err);

@@ -9,7 +9,8 @@ static gs_status check_data_free(gs_job *job, gs_error *err)
 {
     const gs_recipe *r = job->recipe;
     const char *source = r->calib_file ? r->calib_file : "calibration";
-    if (job->resolved.type == GS_Q_FLOAT || gs_scheme_get(job->resolved.type)->static_input)
+    const bool looks = job->resolved.type == GS_Q_W4A4_FLATQUANT_DYNAMIC; /* the transform follows from inputs */
+    if (job->resolved.type == GS_Q_FLOAT || looks || gs_scheme_get(job->resolved.type)->static_input)
         return gs_fail(err, GS_ERR_USAGE,
                        "%s holds no samples: QuantType.%s does not support Data-Free, please check your "
                        "QuantConfig. It needs calibration texts",

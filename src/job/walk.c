@@ -24,6 +24,7 @@ static void walk_release(gs_walk *w)
     gs_behind_close(&w->behind);
     for (int role = 0; role < GS_ROLES; role++) {
         gs_fake_release(&w->fake[role]);
+        gs_w4a4_ready_release(&w->w4a4[role]);
         gs_reference_release(&w->exact[role]);
         gs_outlier_stats_release(&w->outliers[role]);
     }

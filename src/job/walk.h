@@ -10,6 +10,7 @@
 #include "job/job.h"
 #include "job/prefetch.h"
 #include "quant/parallel.h"
+#include "quant/w4a4.h"
 #include "recipe/compat.h"
 
 #define GS_EMIT_BYTES (32u << 20) /* float32 bytes of one row chunk while weights are quantized and written */
@@ -22,6 +23,13 @@ typedef struct gs_cards {
     float *scale;     /* [out] of the undivided weight, and */
     int32_t *row_sum; /* [out] sums of its codes: what engines load follows from these */
 } gs_cards;
+
+/* A W4A4 linear of the block at hand, ready to multiply, and what is still to be written of it. */
+typedef struct gs_w4a4_ready {
+    bool active;
+    gs_w4a4_linear linear;
+    float *left, *right; /* as written */
+} gs_w4a4_ready;
 
 typedef struct gs_walk {
     gs_job *job;
@@ -45,6 +53,7 @@ typedef struct gs_walk {
     gs_cards cards[GS_ROLES];
     gs_parallel_work cards_work;
     gs_buf card_rows;                    /* float32 rows of a weight while a card's part is cut out */
+    gs_w4a4_ready w4a4[GS_ROLES];        /* W4A4 recipes */
     bool reference;                      /* --reference_compat: products in the reference's float32 arithmetic */
     gs_reference_linear exact[GS_ROLES]; /* then: the block's float weights */
     gs_kv_range kv;
@@ -80,6 +89,7 @@ extern const gs_pass
     gs_pass_rank_first;                /* what the first sample ranks, fake-quantized: low-bit disable_level, fa_amp */
 extern const gs_pass gs_pass_quantize; /* the job */
 extern const gs_pass gs_pass_rows;     /* the job where no hidden states are asked for: no block in memory */
+extern const gs_pass gs_pass_w4a4;     /* the job of a W4A4 recipe */
 
 gs_status gs_walk_run(gs_job *job, const gs_pass *pass, gs_writer *writer, gs_error *err) GS_CHECKED;
 
@@ -93,6 +103,12 @@ gs_status gs_walk_load_exact(gs_walk *w,
 /* y = x·Wᵀ + bias with the float weight of the current block, smoothed if it is. */
 gs_status gs_walk_float_linear(gs_walk *w, gs_role role, int64_t rows, const float *x, float *y,
                                gs_error *err) GS_CHECKED;
+/* The smoothed weight as it is now: the stored panels, or *copy (float32, the caller's to release) where it is transformed. */
+gs_status gs_walk_current_weight(gs_walk *w, gs_role role, gs_packed *copy, const gs_packed **out,
+                                 gs_error *err) GS_CHECKED;
+/* calibrate.c: attention after RoPE, for its ranges. */
+gs_status gs_walk_heads_tap(void *ctx, const gs_chunk *chunk, const float *qkv, gs_error *err);
+void gs_walk_reset_heads(gs_walk *w);
 gs_status gs_step_smooth(gs_walk *w, gs_error *err);    /* smooth.c: do_smooth */
 gs_status gs_step_rank_head(gs_walk *w, gs_error *err); /* observe.c */
 gs_status gs_step_observe_head(gs_walk *w, gs_error *err);
@@ -103,6 +119,15 @@ bool gs_walk_observes(const gs_walk *w, gs_role role, const gs_chunk *chunk);
 gs_status gs_walk_observe(gs_walk *w, gs_role role, const gs_chunk *chunk, const float *x, gs_error *err) GS_CHECKED;
 gs_status gs_walk_fake_linear(gs_walk *w, gs_role role, const gs_chunk *chunk, int64_t row0, int64_t rows,
                               const float *x, float *y, gs_error *err) GS_CHECKED;
+/* w4a4.c: QKV, dense, attention, H4, 4H and the rest of the block on the stream, then what could not be written before */
+gs_status gs_step_w4a4_qkv(gs_walk *w, gs_error *err);
+gs_status gs_step_w4a4_dense(gs_walk *w, gs_error *err);
+gs_status gs_step_w4a4_attention(gs_walk *w, gs_error *err);
+gs_status gs_step_w4a4_h4(gs_walk *w, gs_error *err);
+gs_status gs_step_w4a4_4h(gs_walk *w, gs_error *err);
+gs_status gs_step_w4a4_mlp(gs_walk *w, gs_error *err);
+gs_status gs_step_w4a4_write(gs_walk *w, gs_error *err);
+void gs_w4a4_ready_release(gs_w4a4_ready *r);
 gs_status gs_step_derived(gs_walk *w, gs_error *err); /* emit.c: scales, biases, KV */
 gs_status gs_step_rows(gs_walk *w, gs_error *err);    /* rows.c: a block's output without the block */
 gs_status gs_step_head(gs_walk *w, gs_error *err);    /* head.c */
@@ -126,6 +151,10 @@ int64_t gs_emit_chunk_rows(int64_t in);
 /* The fake-quantized linear of a role, or of one card's part of it, with nothing observed yet. */
 gs_status gs_emit_make_fake(gs_walk *w, gs_role role, gs_fake_linear *f, int64_t out, int64_t in, const float *bias,
                             gs_error *err) GS_CHECKED;
+/* One linear of the block but for what follows from input ranges; leaves w->fake[role] ready if a stream needs it. */
+gs_status gs_emit_linear(gs_walk *w, gs_role role, gs_error *err) GS_CHECKED;
+/* Weight and bias in floating point. row_factor: [out], what the rows are multiplied by; NULL = 1. */
+gs_status gs_emit_float_linear(gs_walk *w, gs_role role, const float *row_factor, gs_error *err) GS_CHECKED;
 /* w->fake[role] or w->cards[role] without writing anything: do_smooth's look ahead. */
 gs_status gs_emit_trial(gs_walk *w, gs_role role, gs_error *err) GS_CHECKED;
 /* A norm with what belongs to it; bias NULL = zeros, where one is written at all. */

@@ -70,6 +70,9 @@ void gs_w4a4_quantize(gs_compute *c, int64_t rows, int64_t in, const float *x, f
 
 /* ---- 2. to 4. ---- */
 
+/* Does a linear of this input width fit? GS_ERR_UNSUPPORTED naming the linear. Engines pack eight codes into a word. */
+gs_status gs_w4a4_check(const char *name, int64_t in, gs_error *err) GS_CHECKED;
+
 typedef struct gs_w4a4_options {
     bool diagonal; /* search d; otherwise d = 1 (no norm in front to take it) */
     bool eigen;    /* false: the spreading matrices alone */
@@ -97,6 +100,8 @@ typedef struct gs_w4a4_plan {
     gs_buf vectors, factor, queue, work;
 } gs_w4a4_plan;
 
+/* Bytes that choose takes for a while; kept: rows of the stats. */
+size_t gs_w4a4_search_bytes(int64_t out, int64_t in, int64_t kept);
 /* w: [out, in] panels (float). */
 gs_status gs_w4a4_choose(gs_w4a4_plan *p, gs_compute *c, const gs_w4a4_stats *s, const gs_packed *w,
                          const gs_w4a4_options *options, gs_error *err) GS_CHECKED;
@@ -125,6 +130,7 @@ typedef struct gs_w4a4_linear {
     gs_buf work;
 } gs_w4a4_linear;
 
+size_t gs_w4a4_linear_bytes(int64_t out, int64_t in); /* SIZE_MAX: the width does not fit */
 /* left: [a, a], right: [b, b] with the split of `in`; d: [in], copied, or NULL. */
 gs_status gs_w4a4_linear_init(gs_w4a4_linear *l, gs_compute *c, int64_t out, int64_t in, const float *left,
                               const float *right, float clip_ratio, const float *d, const float *bias,

@@ -18,6 +18,16 @@ bool gs_w4a4_split(int64_t in, int64_t *a, int64_t *b)
     return false;
 }
 
+gs_status gs_w4a4_check(const char *name, int64_t in, gs_error *err)
+{
+    int64_t a, b;
+    if (in % 8 == 0 && gs_w4a4_split(in, &a, &b)) return GS_OK;
+    return gs_fail(err, GS_ERR_UNSUPPORTED,
+                   "%s: its %lld inputs are not a multiple of 8, which W4A4 needs; keep it in float with "
+                   "--disable_names",
+                   name, (long long)in);
+}
+
 /* cos(pi·q/2m): turned back to at most an eighth of a turn in whole numbers, then a series whose rest is below 2^-60. */
 static double cosine(int64_t q, int64_t m)
 {

@@ -214,13 +214,18 @@ static gs_status exact_output(search *t, double *mean_square, gs_error *err)
     return GS_OK;
 }
 
-static gs_status search_alloc(search *t, gs_error *err)
+static size_t buf_bytes(const search *t)
 {
     const int64_t in = t->in, wide = t->out > CHUNK ? t->out : CHUNK;
     const size_t floats = (size_t)(t->out * in + t->tokens * t->out + 2 * wide * in + CHUNK * t->out + CHUNK + t->out);
     const size_t bases = (size_t)t->n * (size_t)(in + t->a * t->a + t->b * t->b);
-    const size_t bytes = (floats + bases + CHUNK) * sizeof(float) + CHUNK * sizeof(double) + (size_t)(wide * in);
-    GS_TRY(gs_buf_alloc(&t->buf, bytes, "search of a W4A4 transform", err));
+    return (floats + bases + CHUNK) * sizeof(float) + CHUNK * sizeof(double) + (size_t)(wide * in);
+}
+
+static gs_status search_alloc(search *t, gs_error *err)
+{
+    const int64_t in = t->in, wide = t->out > CHUNK ? t->out : CHUNK;
+    GS_TRY(gs_buf_alloc(&t->buf, buf_bytes(t), "search of a W4A4 transform", err));
     t->row_error = t->buf.data;
     t->w = (float *)(void *)(t->row_error + CHUNK);
     t->y = t->w + t->out * in;
@@ -309,14 +314,24 @@ static gs_status choose(search *t, gs_w4a4_plan *p, const gs_packed *w, gs_error
 }
 
 /* A candidate costs one product of the sample's tokens and output rows. */
-static void choose_sample(search *t)
+static void choose_sample(search *t, int64_t out, int64_t kept)
 {
     enum { LEAST = 512 };
     const int64_t most = (int64_t)1 << 31;
+    t->tokens = gs_w4a4_min(kept, GS_W4A4_SEARCH_ROWS);
+    t->out = gs_w4a4_min(out, GS_W4A4_SEARCH_OUT);
     while (t->tokens * t->out * t->in > most && (t->tokens > LEAST || t->out > LEAST)) {
         int64_t *const longer = t->tokens >= t->out ? &t->tokens : &t->out;
         *longer = *longer / 2 > LEAST ? *longer / 2 : LEAST;
     }
+}
+
+size_t gs_w4a4_search_bytes(int64_t out, int64_t in, int64_t kept)
+{
+    search t = {.in = in, .n = ALPHAS};
+    if (!gs_w4a4_split(in, &t.a, &t.b)) return SIZE_MAX;
+    choose_sample(&t, out, kept);
+    return buf_bytes(&t) + gs_packed_bytes(GS_PACK_S8, t.out, in) + gs_packed_bytes(GS_PACK_F32, t.out, in);
 }
 
 gs_status gs_w4a4_choose(gs_w4a4_plan *p, gs_compute *c, const gs_w4a4_stats *s, const gs_packed *w,
@@ -332,16 +347,8 @@ gs_status gs_w4a4_choose(gs_w4a4_plan *p, gs_compute *c, const gs_w4a4_stats *s,
     p->left = p->moment + in;
     p->right = p->left + a * a;
     p->order = (int32_t *)(void *)(p->right + b * b);
-    search t = {.c = c,
-                .s = s,
-                .options = options,
-                .in = in,
-                .a = a,
-                .b = b,
-                .n = options->diagonal ? ALPHAS : 1,
-                .tokens = gs_w4a4_min(s->kept, GS_W4A4_SEARCH_ROWS),
-                .out = gs_w4a4_min(w->n, GS_W4A4_SEARCH_OUT)};
-    choose_sample(&t);
+    search t = {.c = c, .s = s, .options = options, .in = in, .a = a, .b = b, .n = options->diagonal ? ALPHAS : 1};
+    choose_sample(&t, w->n, s->kept);
     const gs_status status = choose(&t, p, w, err);
     gs_packed_release(&t.panel);
     gs_buf_release(&t.buf);

@@ -150,6 +150,16 @@ void gs_w4a4_quantize(gs_compute *c, int64_t rows, int64_t in, const float *x, f
 /* Rows that one turn of the forward takes, and where its parts are in `work`. */
 enum { TURN = GS_W4A4_CHUNK };
 
+static size_t linear_work_bytes(int64_t in) { return (size_t)(TURN * in) * 9 + TURN * 8; }
+
+size_t gs_w4a4_linear_bytes(int64_t out, int64_t in)
+{
+    int64_t a, b;
+    if (!gs_w4a4_split(in, &a, &b)) return SIZE_MAX;
+    return gs_packed_bytes(GS_PACK_F32, a, a) + gs_packed_bytes(GS_PACK_F32, b, b) +
+           gs_packed_bytes(GS_PACK_S8, out, in) + linear_work_bytes(in) + (size_t)(out + in) * sizeof(float);
+}
+
 gs_status gs_w4a4_linear_init(gs_w4a4_linear *l, gs_compute *c, int64_t out, int64_t in, const float *left,
                               const float *right, float clip_ratio, const float *d, const float *bias, gs_error *err)
 {
@@ -160,8 +170,7 @@ gs_status gs_w4a4_linear_init(gs_w4a4_linear *l, gs_compute *c, int64_t out, int
                        (long long)out, (long long)in);
     gs_status status = gs_w4a4_pair_init(&l->pair, c, a, b, left, right, err);
     if (status == GS_OK) status = gs_packed_alloc(&l->codes, GS_PACK_S8, out, in, "codes of a W4A4 linear", err);
-    if (status == GS_OK)
-        status = gs_buf_alloc(&l->work, (size_t)(TURN * in) * 9 + TURN * 8, "rows of a W4A4 linear", err);
+    if (status == GS_OK) status = gs_buf_alloc(&l->work, linear_work_bytes(in), "rows of a W4A4 linear", err);
     if (status != GS_OK) {
         gs_w4a4_linear_release(l);
         return status;

@@ -1,6 +1,5 @@
 /* What may be combined with what. The checks run in the reference's order with its wording, so that a user sees the message that
- * the script would have shown; what the script accepts by accident (types it cannot write) is refused after them, and what this
- * program does not do yet last of all.
+ * the script would have shown; what the script accepts by accident (types it cannot write) is refused after them.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "recipe/legal.h"
@@ -139,6 +138,10 @@ static gs_status check_w4a4(const gs_recipe *r, const gs_resolved *s, gs_error *
     if (!r->is_dynamic) return gs_fail(err, GS_ERR_USAGE, "W4A4 should be used with dynamic quantization");
     if (!r->w_sym) return gs_fail(err, GS_ERR_USAGE, "W4A4 should be used with w_sym=True");
     if (!r->disable_last_linear) return gs_fail(err, GS_ERR_USAGE, "W4A4 should be used with disable_last_linear=True");
+    if (r->do_smooth)
+        return gs_fail(
+            err, GS_ERR_UNSUPPORTED,
+            "do_smooth with W4A4: the transform of W4A4 scales the same channels already; leave do_smooth out");
     return GS_OK;
 }
 
@@ -272,7 +275,6 @@ gs_status gs_recipe_resolve(const gs_recipe *r, gs_resolved *out, gs_str *notes,
     GS_TRY(check_device(r, notes, err));
     s.npu_dtypes = strcmp(r->save_dtype, "checkpoint") == 0;
     s.extras = !r->no_extras && !r->reference_compat;
-    GS_TRY(gs_recipe_check_built(r, &s, err));
     gs_recipe_note_unused(r, &s, notes);
     *out = s;
     return GS_OK;

@@ -37,8 +37,7 @@ typedef struct gs_resolved {
 /* Static name of a type: "W8A8". */
 const char *gs_quant_type_name(gs_quant_type t);
 
-/* Full check. notes (may be NULL) collects warnings, one line each; lines that begin with "note: " are information. Not-yet-built parameters: GS_ERR_UNSUPPORTED
- * "not implemented yet: …" only after every check of legality has passed. */
+/* Full check. notes (may be NULL) collects warnings, one line each; lines that begin with "note: " are information. */
 gs_status gs_recipe_resolve(const gs_recipe *r, gs_resolved *out, gs_str *notes, gs_error *err) GS_CHECKED;
 
 /* The pad token that tokenizer_args asks for; the script's default ("<unk>") when it is not given. *out is NULL for none, else the

@@ -48,7 +48,7 @@ const gs_option gs_options[] = {
      "16 leaves activations in floating point.", false},
     {"disable_names", GS_OPT_STRINGS, FIELD(disable_names), NULL, NULL, "linears that stay in floating point",
      "Full names, as `transformer.encoder.layers.0.mlp.dense_4h_to_h`. A list replaces the default, which is every "
-     "dense_4h_to_h when a_bit is 8 and nothing otherwise.",
+     "dense_4h_to_h when a_bit is 8, or when it is 4 without --w4a4_all, and nothing otherwise.",
      false},
     {"device_type", GS_OPT_STRING, FIELD(device_type), "cpu", devices, "device of the original run",
      "Everything is computed on the CPU. `npu` is accepted with a warning, because the files written do not depend on "
@@ -159,6 +159,11 @@ const gs_option gs_options[] = {
      "Tensors by type, bytes, files, peak memory and estimated time.", true},
     {"no_extras", GS_OPT_FLAG, FIELD(no_extras), NULL, NULL, "write only the files the reference writes",
      "Leaves out glmslim_report.json and glmslim_manifest.sha256 (docs/report.md).", true},
+    {"w4a4_all", GS_OPT_BOOL, FIELD(w4a4_all), "False", NULL, "W4A4: quantize dense and dense_4h_to_h to W4A4 too",
+     "Without it dense is W8A8_DYNAMIC and dense_4h_to_h stays in floating point. Engines load W4A4 of these two on "
+     "one "
+     "card only. Only with w_bit 4 and a_bit 4.",
+     true},
     {"threads", GS_OPT_INT, FIELD(threads), "0", NULL, "threads; 0 = all this process may use",
      "The result does not depend on it.", true},
 };

@@ -1,4 +1,4 @@
-/* What a legal recipe still may not get: schemes that are not built, and options without effect. Nothing is accepted in silence.
+/* What a legal recipe asks for in vain: options without effect. Nothing is accepted in silence.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "recipe/unbuilt.h"
@@ -36,32 +36,6 @@ void gs_recipe_note(gs_str *notes, const char *fmt, ...)
     va_end(args);
 }
 
-static void missing(gs_str *list, bool asked, const char *fmt, ...) GS_PRINTF(3, 4);
-static void missing(gs_str *list, bool asked, const char *fmt, ...)
-{
-    if (!asked) return;
-    char text[128];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    gs_str_printf(list, "%s%s", list->len > 0 ? ", " : "", text);
-}
-
-gs_status gs_recipe_check_built(const gs_recipe *r, const gs_resolved *s, gs_error *err)
-{
-    (void)r;
-    gs_str list;
-    gs_str_init(&list);
-    missing(&list, s->type == GS_Q_W4A4_FLATQUANT_DYNAMIC, "type %s", gs_quant_type_name(s->type));
-    gs_status status = GS_OK;
-    if (list.len > 0)
-        status = gs_fail(err, GS_ERR_UNSUPPORTED,
-                         "not implemented yet: %s. Leave it out, or wait for a version that has it", list.data);
-    gs_str_release(&list);
-    return status;
-}
-
 static void unused(const gs_recipe *r, gs_str *notes, bool idle, const char *name, const char *why)
 {
     if (idle && gs_option_given(r, name)) gs_recipe_note(notes, "%s has no effect: %s", name, why);
@@ -78,6 +52,9 @@ void gs_recipe_note_unused(const gs_recipe *r, const gs_resolved *s, gs_str *not
     unused(r, notes, !r->use_fa_quant, "fa_amp", "it needs use_fa_quant");
     unused(r, notes, !s->comm || s->ranks == 1, "reduce_per_device", "it needs use_reduce_quant and several cards");
     unused(r, notes, s->a_bit == 16, "act_method", "activations stay in floating point with a_bit 16");
+    const bool w4a4 = s->type == GS_Q_W4A4_FLATQUANT_DYNAMIC;
+    unused(r, notes, w4a4, "act_method", "W4A4 quantizes activations token by token");
+    unused(r, notes, !w4a4, "w4a4_all", "it needs w_bit 4, a_bit 4 and is_dynamic");
     unused(r, notes, true, "input_ids_name", "the tokenizer is built in");
     unused(r, notes, true, "attention_mask_name", "samples are not padded, so there is no mask");
     unused(r, notes, true, "model_name", "it is only recorded in the report");

@@ -1,4 +1,4 @@
-/* Pieces of gs_recipe_resolve(): strings, what is not built yet, what has no effect. Private to the room.
+/* Pieces of gs_recipe_resolve(): strings, notes, what has no effect. Private to the room.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_RECIPE_UNBUILT_H
 #define GS_RECIPE_UNBUILT_H
@@ -11,8 +11,6 @@ void gs_recipe_note(gs_str *notes, const char *fmt, ...) GS_PRINTF(2, 3);
 
 /* Lengths of the script's checked strings, tokenizer_args. */
 gs_status gs_recipe_check_strings(const gs_recipe *r, gs_str *notes, gs_error *err) GS_CHECKED;
-/* GS_ERR_UNSUPPORTED "not implemented yet: …", naming everything asked for that is missing. */
-gs_status gs_recipe_check_built(const gs_recipe *r, const gs_resolved *s, gs_error *err) GS_CHECKED;
 /* Options that were written on the command line and change nothing in this combination. */
 void gs_recipe_note_unused(const gs_recipe *r, const gs_resolved *s, gs_str *notes);
 

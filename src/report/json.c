@@ -103,6 +103,9 @@ static void put_linear(gs_json_out *j, const gs_linear_result *l)
     put_double(j, "weight_scale_min", l->weight_scale_min);
     put_double(j, "weight_scale_max", l->weight_scale_max);
     put_double(j, "weight_sqnr_db", l->weight_sqnr_db);
+    put_double(j, "transform_alpha", l->transform_alpha);
+    put_double(j, "transform_error", l->transform_error);
+    put_double(j, "clip_ratio", l->clip_ratio);
     gs_json_out_end(j);
 }
 

@@ -66,20 +66,20 @@ static void end_line(gs_str *out)
     gs_str_addc(out, '\n');
 }
 
-static void add_row(const gs_linear_result *l, int *last_block, gs_str *out)
+static void add_row(const gs_linear_result *l, int type_width, int *last_block, gs_str *out)
 {
     const gs_linear_place place = gs_linear_place_of(l->name);
     char block[16] = "", range[64], scale[24], offset[24], sqnr[24], score[24];
     if (place.block >= 0 && place.block != *last_block) snprintf(block, sizeof block, "%d", place.block);
     *last_block = place.block;
     if (is_float(l)) {
-        gs_str_printf(out, "%5s  %-16s  %-5s  %-9s  %-43s  %7s  %6s", block, place.linear, l->type, "", l->why_float,
-                      "", number(l->score, 4, score));
+        gs_str_printf(out, "%5s  %-16s  %-*s  %-9s  %-43s  %7s  %6s", block, place.linear, type_width, l->type, "",
+                      l->why_float, "", number(l->score, 4, score));
         end_line(out);
         return;
     }
     range_text(l, 5, range, sizeof range);
-    gs_str_printf(out, "%5s  %-16s  %-5s  %-9s  %-23s %11s  %6s  %7s  %6s", block, place.linear, l->type,
+    gs_str_printf(out, "%5s  %-16s  %-*s  %-9s  %-23s %11s  %6s  %7s  %6s", block, place.linear, type_width, l->type,
                   l->observer != NULL ? l->observer : "", range, number(l->input_scale, 5, scale),
                   number(l->input_offset, 4, offset), decibels(l->weight_sqnr_db, sqnr), number(l->score, 4, score));
     end_line(out);
@@ -87,10 +87,12 @@ static void add_row(const gs_linear_result *l, int *last_block, gs_str *out)
 
 static void add_rows(const gs_report *r, gs_str *out)
 {
-    gs_str_printf(out, "%5s  %-16s  %-5s  %-9s  %-23s %11s  %6s  %7s  %6s\n", "block", "linear", "type", "observer",
-                  "input range", "input scale", "offset", "SQNR dB", "score");
-    int last_block = -1;
-    for (int i = 0; i < r->n_linears; i++) add_row(&r->linears[i], &last_block, out);
+    int last_block = -1, width = 5;
+    for (int i = 0; i < r->n_linears; i++)
+        if ((int)strlen(r->linears[i].type) > width) width = (int)strlen(r->linears[i].type);
+    gs_str_printf(out, "%5s  %-16s  %-*s  %-9s  %-23s %11s  %6s  %7s  %6s\n", "block", "linear", width, "type",
+                  "observer", "input range", "input scale", "offset", "SQNR dB", "score");
+    for (int i = 0; i < r->n_linears; i++) add_row(&r->linears[i], width, &last_block, out);
 }
 
 /* All linears of one kind: all dense_4h_to_h. */

@@ -17,6 +17,8 @@ gs_linear_place gs_linear_place_of(const char *name);
 void gs_report_linears(const gs_report *r, gs_str *out);
 /* One line per group that outlier suppression has transformed; nothing when there are none. */
 void gs_report_groups(const gs_report *r, gs_str *out);
+/* One line per W4A4 linear: exponent of d, clip ratio, error found in the search. */
+void gs_report_transforms(const gs_report *r, gs_str *out);
 /* "40 default fallback, 1 last linear": linears that stay float, by reason; empty when there are none. */
 void gs_report_floats(const gs_report *r, gs_str *out);
 

@@ -132,6 +132,7 @@ void gs_report_text(const gs_report *r, gs_str *out)
 {
     gs_report_linears(r, out);
     gs_report_groups(r, out);
+    gs_report_transforms(r, out);
     if (r->n_linears > 0) gs_str_addc(out, '\n');
     gs_str_printf(out, "%s written to %s\n", r->quant_type != NULL ? r->quant_type : "model",
                   r->output != NULL ? r->output : "?");

@@ -74,8 +74,8 @@ true_that one-line [ "$(wc -l <err)" = 1 ]
 expect bool 2 "$quant" --model_path m --save_directory o --co_sparse 1 && is bool err "quant_glm: error: argument --co_sparse: invalid cmd_bool value: '1'"
 expect same-in-quant 2 "$program" quant --co_sparse 1 && is same-in-quant err "glmslim: error: argument --co_sparse: invalid cmd_bool value: '1'"
 expect control 2 "$quant" --model_path m --save_directory o --w_bit $'\e[2J' && lacks control err $'\e'
-expect unbuilt 5 "$quant" --model_path "$tiny" --save_directory o --w_bit 4 --a_bit 4 --is_dynamic True && says unbuilt err "not implemented yet: type W4A4"
-true_that unbuilt [ ! -e o ]
+expect unsupported 5 "$quant" --model_path "$tiny" --save_directory o --w_bit 4 --a_bit 4 --is_dynamic True --do_smooth True && says unsupported err "do_smooth with W4A4"
+true_that unsupported [ ! -e o ]
 expect missing-model 3 "$quant" --model_path no-such --save_directory o --calib_file "$calib" && says missing-model err "no-such"
 expect strict 5 "$quant" --model_path "$tiny" --save_directory o --device_type npu --strict_device && says strict err "no Ascend runtime"
 expect json-nowhere 3 "$quant" --model_path "$tiny" --save_directory o --json none/r.json && says json-nowhere err "--json none/r.json"

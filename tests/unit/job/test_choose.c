@@ -135,14 +135,47 @@ static void level_beyond_the_count_takes_all(void **state)
     end(&job);
 }
 
+/* A mixture by default; a list replaces only what stays float by default; w4a4_all. */
+static void w4a4_is_a_mixture(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"transformer.encoder.layers.1.self_attention.dense",
+                                        "transformer.encoder.layers.2.mlp.dense_4h_to_h", NULL};
+    static const gs_quant_type f = GS_Q_FLOAT, d = GS_Q_W8A8_DYNAMIC, w = GS_Q_W4A4_FLATQUANT_DYNAMIC;
+    const gs_quant_type mixed[] = {w, d, w, f, w, d, w, f, w, d, w, f, f};
+    const gs_quant_type listed[] = {w, d, w, w, w, f, w, w, w, d, w, f, f};
+    const gs_quant_type all[] = {w, w, w, w, w, w, w, w, w, w, w, w, f};
+    const struct {
+        const char *const *names;
+        bool all;
+        const gs_quant_type *types;
+    } cases[] = {{NULL, false, mixed}, {names, false, listed}, {NULL, true, all}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        gs_job job;
+        gs_error err = {0};
+        begin(&job);
+        job.resolved.type = w;
+        job.samples = (gs_samples){.count = 4, .tokens = 9, .start = (int64_t[]){0, 2, 4, 6, 9}};
+        recipe.w_bit = recipe.a_bit = 4;
+        recipe.w4a4_all = cases[i].all;
+        recipe.disable_names = cases[i].names;
+        assert_int_equal(gs_job_choose(&job, &err), GS_OK);
+        for (int l = 0; l < job.n_linears; l++) assert_int_equal(job.choice[l].type, cases[i].types[l]);
+        gs_job_set_streams(&job);
+        assert_int_equal(job.calibrated.count, 4);
+        assert_true(gs_job_any_w4a4(&job, gs_job_linear(2, GS_H4)));
+        assert_int_equal(gs_job_any_w4a4(&job, gs_job_linear(2, GS_4H)), cases[i].all);
+        assert_false(gs_job_any_w4a4(&job, job.n_linears));
+        end(&job);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(default_fallback),
-        cmocka_unit_test(a_list_replaces_the_default),
-        cmocka_unit_test(unknown_names_are_refused),
-        cmocka_unit_test(level_takes_the_greatest_scores),
-        cmocka_unit_test(level_beyond_the_count_takes_all),
+        cmocka_unit_test(default_fallback),          cmocka_unit_test(a_list_replaces_the_default),
+        cmocka_unit_test(unknown_names_are_refused), cmocka_unit_test(level_takes_the_greatest_scores),
+        cmocka_unit_test(w4a4_is_a_mixture),         cmocka_unit_test(level_beyond_the_count_takes_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

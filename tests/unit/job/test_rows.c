@@ -173,9 +173,7 @@ static void who_needs_blocks(void **state)
     job.smoother = gs_smoother_find("m2");
     assert_true(gs_job_needs_blocks(&job));
     job.smoother = NULL;
-    job.resolved.type = GS_Q_W4A4_FLATQUANT_DYNAMIC;
     job.rule.kind = GS_WEIGHT_NONE;
-    assert_true(gs_job_needs_blocks(&job));
     job.resolved.type = GS_Q_FLOAT;
     assert_false(gs_job_needs_blocks(&job));
 }

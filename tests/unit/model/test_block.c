@@ -420,7 +420,12 @@ static void halves_are_the_whole(void **state)
     forward(&c, &m, start, 2, h, true, NULL, GS_UNTIL_H4_INPUT);
     assert_memory_not_equal(h, whole, bytes);
     log_t l = {.m = &m, .c = &c, .want_4h = true};
-    const gs_taps taps = {&l, log_wants, log_input, log_qkv, log_heads, log_linear, false};
+    const gs_taps taps = {.ctx = &l,
+                          .wants = log_wants,
+                          .input = log_input,
+                          .qkv_output = log_qkv,
+                          .heads = log_heads,
+                          .linear = log_linear};
     float *const before = made_stream(rows, m.config.hidden);
     memcpy(before, h, bytes);
     OK(gs_block_forward_mlp(&c, &m.block, 0, &chunk, h, &scratch, &taps, GS_UNTIL_4H_INPUT, ERR));

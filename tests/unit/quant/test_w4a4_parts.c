@@ -37,6 +37,18 @@ static void split(void **state)
     }
 }
 
+static void widths_that_fit(void **state)
+{
+    (void)state;
+    gs_error err = {0};
+    for (int64_t in = 8; in <= 4096; in += 8) assert_int_equal(gs_w4a4_check("x", in, &err), GS_OK);
+    static const int64_t bad[] = {-8, 0, 4, 12, 4097, 13700};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(gs_w4a4_check("layers.7.mlp", bad[i], &err), GS_ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "layers.7.mlp"));
+    assert_non_null(strstr(err.text, "13700"));
+}
+
 /* Largest entry of |mᵀ·m - I|. */
 static double not_orthonormal(int64_t n, const double *m)
 {
@@ -241,9 +253,9 @@ static void codes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(split),        cmocka_unit_test(spreading),
-        cmocka_unit_test(eigenvectors), cmocka_unit_test(inverse_transpose),
-        cmocka_unit_test(factor),       cmocka_unit_test(codes),
+        cmocka_unit_test(split),        cmocka_unit_test(widths_that_fit),   cmocka_unit_test(spreading),
+        cmocka_unit_test(eigenvectors), cmocka_unit_test(inverse_transpose), cmocka_unit_test(factor),
+        cmocka_unit_test(codes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

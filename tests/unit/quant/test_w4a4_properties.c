@@ -261,6 +261,44 @@ static void refused(void **state)
     gs_compute_close(&c);
 }
 
+/* The sizes a plan of memory is made from: enough, and not much too much. */
+static void sizes_are_true(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t tokens, in, out;
+    } cases[] = {{700, 256, 300}, {300, 1024, 64}, {2100, 64, 1100}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        linear_case l = case_make(cases[i].tokens, cases[i].in, cases[i].out, 52);
+        const size_t stats = gs_w4a4_stats_bytes(l.in, l.tokens), search = gs_w4a4_search_bytes(l.out, l.in, l.tokens);
+        const size_t moments = gs_w4a4_moments_bytes(l.in), most = stats + (search > moments ? search : moments);
+        for (int enough = 0; enough < 2; enough++) {
+            const size_t rest =
+                gs_packed_bytes(GS_PACK_F32, l.out, l.in) + gs_compute_scratch_bytes(run_default.threads);
+            gs_buf_set_limit(gs_buf_now() + rest + (enough ? most + most / 20 + 65536 : most / 10 * 8));
+            run_options o = run_default;
+            o.keep = l.tokens;
+            run_result *r = run(&l, &o);
+            if (r->status != (enough ? GS_OK : GS_ERR_MEMORY))
+                fail_msg("case %d, enough %d: %s", (int)i, enough, r->err.text);
+            gs_buf_set_limit(0);
+            if (enough) {
+                const uint64_t before = gs_buf_now();
+                gs_w4a4_linear linear;
+                assert_int_equal(gs_w4a4_linear_init(&linear, &r->c, l.out, l.in, r->plan.left, r->plan.right, 1.0f,
+                                                     r->plan.d, NULL, &r->err),
+                                 GS_OK);
+                const size_t held = (size_t)(gs_buf_now() - before), said = gs_w4a4_linear_bytes(l.out, l.in);
+                assert_true(held <= said && said <= held + held / 10);
+                gs_w4a4_linear_release(&linear);
+            }
+            run_free(r);
+        }
+        case_free(&l);
+    }
+    assert_true(gs_w4a4_search_bytes(64, 4098, 5) == SIZE_MAX && gs_w4a4_linear_bytes(64, 4098) == SIZE_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +309,7 @@ int main(void)
         cmocka_unit_test(not_finite),
         cmocka_unit_test(degenerate),
         cmocka_unit_test(refused),
+        cmocka_unit_test(sizes_are_true),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -76,23 +76,6 @@ static void test_own_messages_by_default(void **state)
     }
 }
 
-/* The reference dies in the middle of its work, or in code this version does not have. */
-static const golden not_built[] = {
-    {"err-w4a4-dynamic", "--w_bit 4 --a_bit 4 --is_dynamic True", "W4A4_FLATQUANT_DYNAMIC"},
-};
-
-static void test_not_built(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < sizeof not_built / sizeof not_built[0]; i++) {
-        char line[512];
-        snprintf(line, sizeof line, COMPAT "%s", not_built[i].options);
-        expect_failure(line, GS_ERR_UNSUPPORTED, "not implemented yet: ");
-        expect_failure(line, GS_ERR_UNSUPPORTED, not_built[i].message);
-        expect_failure(not_built[i].options, GS_ERR_UNSUPPORTED, not_built[i].message);
-    }
-}
-
 /* Accepted by the reference without a type. */
 static void test_unknown_types(void **state)
 {
@@ -141,8 +124,9 @@ static void test_success_cases(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_own_messages),  cmocka_unit_test(test_own_messages_by_default),
-        cmocka_unit_test(test_not_built),     cmocka_unit_test(test_unknown_types),
+        cmocka_unit_test(test_own_messages),
+        cmocka_unit_test(test_own_messages_by_default),
+        cmocka_unit_test(test_unknown_types),
         cmocka_unit_test(test_success_cases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

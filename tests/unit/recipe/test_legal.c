@@ -129,6 +129,10 @@ static void test_boundaries(void **state)
                    "W4A4 should be used with w_sym=True");
     expect_failure("--w_bit 4 --a_bit 4 --is_dynamic True --disable_last_linear False", GS_ERR_USAGE,
                    "W4A4 should be used with disable_last_linear=True");
+#define W4A4 "--w_bit 4 --a_bit 4 --is_dynamic True "
+    expect_failure(W4A4 "--do_smooth True", GS_ERR_UNSUPPORTED, "do_smooth with W4A4");
+    expect_failure(W4A4 "--use_reduce_quant True", GS_ERR_UNSUPPORTED, "leave out tp_size and use_reduce_quant");
+    expect_legal(W4A4 "--w4a4_all True --anti_method m4 --use_kvcache_quant True --disable_level L3 --mindie_format");
     expect_failure("--input_ids_name=", GS_ERR_USAGE,
                    "Validation failed for argument 'input_ids_name': String length must be between 1 and 256");
     char line[400] = "--attention_mask_name ";
@@ -154,6 +158,8 @@ static void test_notes(void **state)
     expect_note("--trust_remote_code True", "note: trust_remote_code: no code of the checkpoint is executed", true);
     expect_note("--group_size 128", "note: group_size has no effect", true);
     expect_note("--fa_amp 2", "note: fa_amp has no effect", true);
+    expect_note(W4A4 "--act_method 2", "note: act_method has no effect: W4A4", true);
+    expect_note("--w4a4_all True", "note: w4a4_all has no effect", true);
     expect_note("--model_name glm", "note: model_name has no effect", true);
     expect_note("--tokenizer_args {\"padding_side\":\"left\",\"legacy\":1}", "tokenizer_args: \"legacy\" has no effect",
                 true);

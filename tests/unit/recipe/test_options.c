@@ -161,7 +161,7 @@ static void test_errors(void **state)
     parse_fails("--co_sparse \xff", "argument --co_sparse: invalid cmd_bool value: '\\xff'");
     parse_fails("--save_dtype half",
                 "argument --save_dtype: invalid choice: 'half' (choose from 'checkpoint', 'float32')");
-    parse_fails("--w 8", "ambiguous option: --w could match --w_bit, --w_sym");
+    parse_fails("--w 8", "ambiguous option: --w could match --w_bit, --w_sym, --w4a4_all");
     parse_fails(
         "--use=True",
         "ambiguous option: --use could match --use_sigma, --use_reduce_quant, --use_kvcache_quant, --use_fa_quant");

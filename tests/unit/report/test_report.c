@@ -66,6 +66,38 @@ static void test_small(void **state)
     free(m);
 }
 
+/* W4A4 widens the column of types and has a table of its own. */
+static void test_transforms(void **state)
+{
+    (void)state;
+    made *m = make(2);
+    gs_str s;
+    gs_str_init(&s);
+    gs_report_text(&m->report, &s);
+    assert_null(strstr(s.data, "W4A4"));
+    for (int i = 4; i < 6; i++) {
+        m->linears[i].type = "W4A4_FLATQUANT_DYNAMIC";
+        m->linears[i].clip_ratio = 0.875;
+        m->linears[i].transform_alpha = i == 4 ? 0.6 : NAN; /* dense has no d */
+        m->linears[i].transform_error = 0.01234;
+    }
+    s.len = 0;
+    gs_report_text(&m->report, &s);
+    has(s.data, "    0  query_key_value   W8A8                    histogram  [-2.5, 1.25] ");
+    has(s.data, "    1  query_key_value   W4A4_FLATQUANT_DYNAMIC  min-max ");
+    has(s.data, "block  W4A4 linear        alpha    clip  output error\n"
+                "    1  query_key_value      0.6   0.875        0.0123\n"
+                "    1  dense                  -   0.875        0.0123\n");
+    size_t n = 0;
+    char *json = gs_report_json(&m->report, NULL, &n);
+    has(json, "\"transform_alpha\": 0.6");
+    has(json, "\"transform_alpha\": null");
+    has(json, "\"clip_ratio\": 0.875");
+    gs_free(json);
+    gs_str_release(&s);
+    free(m);
+}
+
 /* 40 layers: short lines, one per block, and a summary by kind. */
 static void test_large(void **state)
 {
@@ -215,9 +247,9 @@ static void test_record(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bytes),  cmocka_unit_test(test_place), cmocka_unit_test(test_small),
-        cmocka_unit_test(test_large),  cmocka_unit_test(test_plan),  cmocka_unit_test(test_json),
-        cmocka_unit_test(test_record),
+        cmocka_unit_test(test_bytes),  cmocka_unit_test(test_place),      cmocka_unit_test(test_small),
+        cmocka_unit_test(test_large),  cmocka_unit_test(test_plan),       cmocka_unit_test(test_json),
+        cmocka_unit_test(test_record), cmocka_unit_test(test_transforms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
