@@ -4,9 +4,9 @@
 
 #include "io/sha256.h"
 #include "job/job.h"
+#include "report/read.h"
 #include "report/report.h"
 
-#define REPORT_NAME   "glmslim_report.json"
 #define MANIFEST_NAME "glmslim_manifest.sha256"
 
 gs_status gs_job_note_input(gs_job *job, const char *kind, const char *path, gs_error *err)
@@ -57,12 +57,12 @@ static gs_status write_extras(gs_job *job, gs_checksums *written, const char *di
     gs_str manifest;
     GS_TRY(note_model(job, written, err));
     char *report = gs_report_record(job->report, job->recipe, &n);
-    gs_status status = gs_checksums_add(written, REPORT_NAME, report, n, err);
+    gs_status status = gs_checksums_add(written, GS_REPORT_FILE, report, n, err);
     if (status != GS_OK) {
         gs_free(report);
         return status;
     }
-    GS_TRY(gs_job_write_text(dir, REPORT_NAME, report, n, err));
+    GS_TRY(gs_job_write_text(dir, GS_REPORT_FILE, report, n, err));
     gs_str_init(&manifest);
     gs_checksums_text(written, &manifest);
     n = manifest.len;

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "io/json.h"
 
 typedef enum gs_option_kind {
     GS_OPT_STRING,
@@ -57,6 +58,9 @@ gs_status gs_options_parse_rows(gs_option_parse *request, int argc, char **argv,
 bool gs_option_is_local(const gs_option *o);
 /* The command line that gives this recipe, an option a line, quoted for a POSIX shell: what was given and what is not the default. */
 void gs_recipe_command(const gs_recipe *r, gs_str *out);
+/* The object "recipe" of glmslim_report.json; texts and lists in the arena. label: the file, for errors. */
+gs_status gs_recipe_from_json(gs_recipe *r, gs_arena *arena, const json_t *object, const char *label,
+                              gs_error *err) GS_CHECKED;
 bool gs_option_given(const gs_recipe *r, const char *name);
 void gs_options_help(gs_str *out, const char *program); /* --help of the quantizing command */
 void gs_options_help_rows(gs_str *out, const gs_option *rows, int count);

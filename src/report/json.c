@@ -113,6 +113,8 @@ static void put_group(gs_json_out *j, const gs_group_result *g)
 {
     gs_json_out_begin(j, '{');
     put_key_text(j, "name", g->name);
+    put_int(j, "block", g->block);
+    put_key_text(j, "linear", g->linear);
     put_key_text(j, "method", g->method);
     put_key_text(j, "rule", g->branch);
     put_double(j, "alpha", g->alpha);
