@@ -112,13 +112,13 @@ static void add_communication(gs_manifest *m, const gs_manifest_spec *s, gs_para
     const char *type = gs_scheme_get(l->choice.type)->name;
     const int n = s->resolved->comm_per_rank ? s->resolved->ranks : 1;
     char name[GS_NAME_BYTES];
-    snprintf(name, sizeof name, "%s.gather_scale", l->prefix);
+    snprintf(name, sizeof name, "%s" GS_GATHER_SCALE, l->prefix);
     out->gather_scale = add(m, type, name, m->floats, 1, l->weight->shape);
     for (int r = 0; r < n; r++) {
         if (n > 1)
-            snprintf(name, sizeof name, "%s.reduce_scale.%d", l->prefix, r);
+            snprintf(name, sizeof name, "%s" GS_REDUCE_SCALE ".%d", l->prefix, r);
         else
-            snprintf(name, sizeof name, "%s.reduce_scale", l->prefix);
+            snprintf(name, sizeof name, "%s" GS_REDUCE_SCALE, l->prefix);
         out->reduce_scale[r] = add(m, type, name, m->floats, 1, l->weight->shape);
     }
 }
@@ -130,7 +130,7 @@ static void add_ranks(gs_manifest *m, const gs_manifest_spec *s, gs_parallel_out
     for (int r = 0; r < ranks; r++) {
         char prefix[GS_NAME_BYTES];
         linear_spec l = *whole;
-        snprintf(prefix, sizeof prefix, "%s.tp_list.%d", whole->prefix, r);
+        snprintf(prefix, sizeof prefix, "%s" GS_TP_RANK, whole->prefix, r);
         l.prefix = prefix;
         l.in = whole->in / ranks;
         l.layout = rank_layout;
