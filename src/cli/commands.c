@@ -13,6 +13,8 @@ const gs_command gs_commands[] = {
      &gs_spec_inspect, false},
     {"tokenize", "turn text into token ids, or ids into text", gs_cmd_tokenize, &gs_spec_tokenize, false},
     {"generate", "let a float checkpoint continue a text", gs_cmd_generate, &gs_spec_generate, false},
+    {"eval", "measure results against their float model: perplexity, KL, layer by layer", gs_cmd_eval, &gs_spec_eval,
+     false},
     {"synth", "write a synthetic checkpoint of any shape", gs_cmd_synth, &gs_spec_synth, false},
     {"help", "show help for the program or for a command", gs_cmd_help, &gs_spec_help, false},
     {"version", "show version, instruction sets and build", gs_cmd_version, &gs_spec_version, false},

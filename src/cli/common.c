@@ -37,8 +37,13 @@ bool gs_cli_parse(const gs_cli_spec *spec, int argc, char **argv, void *args, co
                   int *exit_code)
 {
     gs_error err;
-    gs_option_parse request = {
-        .rows = spec->rows, .count = spec->count, .object = args, .words = words, .max_words = spec->max_words};
+    const gs_cli_common *common = args;
+    gs_option_parse request = {.rows = spec->rows,
+                               .count = spec->count,
+                               .object = args,
+                               .arena = common->arena,
+                               .words = words,
+                               .max_words = spec->max_words};
     *exit_code = gs_cli_finish(gs_options_parse_rows(&request, argc, argv, &err), &err);
     if (*exit_code != 0) return false;
     if (request.help) {
@@ -50,7 +55,6 @@ bool gs_cli_parse(const gs_cli_spec *spec, int argc, char **argv, void *args, co
         return false;
     }
     *n_words = request.n_words;
-    const gs_cli_common *common = args;
     gs_screen_quiet(common->quiet);
     *exit_code = gs_cli_finish(gs_cli_check_json(common->json, &err), &err);
     return *exit_code == 0;

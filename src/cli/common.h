@@ -9,6 +9,7 @@ typedef struct gs_cli_common {
     const char *json;
     int threads;
     bool quiet;
+    gs_arena *arena; /* for lists; set by commands whose table has some */
 } gs_cli_common;
 
 /* The rows of gs_cli_common, last in every table; the struct must be the first member. */

@@ -104,6 +104,7 @@ static void man_page(gs_str *out)
     add_example(out, "What it would do, without doing it:",
                 "glmslim quant --model_path glm-4-9b --save_directory out --dry_run");
     add_example(out, "What came out:", "glmslim inspect out");
+    add_example(out, "How good it is:", "glmslim eval --model_path glm-4-9b --quant_path out --text eval.txt");
 }
 
 int gs_cmd_docs(int argc, char **argv)

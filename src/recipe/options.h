@@ -33,7 +33,7 @@ extern const int gs_option_count;
 
 /* Parse argv[1..argc) into *r (already gs_recipe_defaults()ed). `arena` keeps the lists. *help is set if -h/--help was met.
  * Errors are GS_ERR_USAGE with argparse's wording where it has one ("argument --act_method: invalid choice: 4 (choose from 1, 2, 3)").
- * Repeated options: the last wins. `extra` (may be NULL) is asked about words the table does not know ("--json FILE", …): it
+ * Repeated options: the last wins, but lists that are ours grow. `extra` (may be NULL) is asked about words the table does not know ("--json FILE", …): it
  * returns the number of words it took, 0 = unknown, < 0 = error in *err. */
 typedef int (*gs_extra_option_fn)(void *ctx, int argc, char **argv, int at, gs_error *err);
 gs_status gs_options_parse(gs_recipe *r, gs_arena *arena, int argc, char **argv, gs_extra_option_fn extra, void *ctx,

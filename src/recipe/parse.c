@@ -125,13 +125,17 @@ static gs_status take_list(parser *p, const gs_option *o, const char *value)
         for (int i = p->at; i < p->argc && (i == p->dashes || is_value(p, i)); i++) count += i != p->dashes;
     if (value == NULL && count == 0)
         return gs_fail(p->err, GS_ERR_USAGE, "argument --%s: expected at least one argument", o->name);
-    const char **list = gs_arena_alloc(p->q->arena, sizeof *list * ((size_t)count + 2));
-    if (value != NULL) list[0] = value;
+    const char *const **field = (const char *const **)((char *)p->q->object + o->field), *const *before = *field;
+    size_t n = 0, old = 0;
+    while (o->ours && before != NULL && before[old] != NULL) old++; /* a list of ours may be given in parts */
+    const char **list = gs_arena_alloc(p->q->arena, sizeof *list * (old + (size_t)count + 2));
+    for (; n < old; n++) list[n] = before[n];
+    if (value != NULL) list[n] = value;
     for (int i = 0; i < count; i++) {
         skip_dashes(p);
-        list[i] = p->argv[p->at++];
+        list[n++] = p->argv[p->at++];
     }
-    *(const char *const **)((char *)p->q->object + o->field) = list;
+    *field = list;
     return GS_OK;
 }
 
