@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "io/io_error.h"
 
 #define BLOCK_BYTES ((size_t)1 << 20)
+#define AHEAD_BYTES (8u << 20)
 
 static gs_status begin(EVP_MD_CTX **out, gs_error *err)
 {
@@ -52,14 +54,16 @@ gs_status gs_sha256_bytes(const void *data, size_t n, char out[GS_SHA256_TEXT], 
     return end(c, GS_OK, out, err);
 }
 
-/* n bytes of the file from offset. */
+/* n bytes of the file from offset. The kernel reads on while a block is hashed. */
 static gs_status add_range(EVP_MD_CTX *c, const gs_file *f, uint64_t offset, uint64_t n, void *block, gs_error *err)
 {
     while (n > 0) {
         const size_t part = n < BLOCK_BYTES ? (size_t)n : BLOCK_BYTES;
         GS_TRY(gs_check_interrupt(err));
+        if (n > part) (void)posix_fadvise(f->fd, (off_t)(offset + part), (off_t)AHEAD_BYTES, POSIX_FADV_WILLNEED);
         GS_TRY(gs_file_pread(f, offset, block, part, err));
         EVP_DigestUpdate(c, block, part);
+        gs_file_forget(f, offset, part);
         offset += part;
         n -= part;
     }

@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "report/page_style.h"
 
-static const gs_section sections[] = {
+static const gs_section run_sections[] = {
     {"done", "What was done", gs_html_done},
     {"messages", "Warnings and notes", gs_html_messages},
     {"smoothing", "Outlier suppression", gs_html_smoothing},
@@ -21,7 +21,22 @@ static const gs_section sections[] = {
     {"time", "Time and memory", gs_html_times},
     {"linears", "Every linear", gs_html_linears},
 };
-enum { N_SECTIONS = sizeof sections / sizeof *sections };
+
+static const gs_section eval_sections[] = {
+    {"quality", "Quality", gs_html_quality},
+    {"questions", "Questions", gs_html_questions},
+    {"outputs", "Output of each linear", gs_html_outputs},
+    {"hidden", "Hidden states", gs_html_hidden},
+    {"positions", "KL by position", gs_html_positions},
+    {"made", "How the results were made", gs_html_made},
+};
+
+#define MAX_SECTIONS 16
+
+void gs_html_heading(const gs_page *p, const char *text, gs_str *out)
+{
+    gs_str_printf(out, "<h%d>%s</h%d>\n", p->level, text, p->level);
+}
 
 void gs_html_table_begin(gs_str *out, const char *label, const gs_column *columns, int n)
 {
@@ -160,38 +175,33 @@ static void add_date(gs_str *out)
         gs_str_adds(out, text);
 }
 
-static void add_head(const gs_page *p, gs_str *out)
+/* title: escaped already; also the heading. */
+static void add_head(const gs_str *title, gs_str *out)
 {
     gs_str_adds(out, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>"
                      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>"
                      "<meta name=\"color-scheme\" content=\"light dark\"/>\n<title>");
-    gs_html_text(out, p->report->quant_type != NULL ? p->report->quant_type : "glmslim");
-    gs_str_adds(out, " report</title>\n<style>\n");
+    gs_str_add(out, title->data, title->len);
+    gs_str_adds(out, "</title>\n<style>\n");
     gs_str_add(out, (const char *)gs_report_css, gs_report_css_bytes);
     gs_str_adds(out, "</style></head>\n<body>\n<header><h1>");
-    if (p->recipe != NULL && p->recipe->model_path != NULL) {
-        add_base_name(out, p->recipe->model_path);
-        gs_str_adds(out, " as ");
-    }
-    gs_html_text(out, p->report->quant_type != NULL ? p->report->quant_type : "a quantized model");
-    gs_str_adds(out, "</h1><p>Written to ");
-    gs_html_text(out, p->report->output != NULL ? p->report->output : "?");
-    add_date(out);
-    gs_str_adds(out, "</p></header>\n");
+    gs_str_add(out, title->data, title->len);
+    gs_str_adds(out, "</h1><p>");
 }
 
-static void add_sections(const gs_page *p, gs_str *out)
+/* Links to the sections that have something to show, `lead`, and the sections. */
+static void add_sections(const gs_page *p, const gs_section *sections, int n, const gs_str *lead, gs_str *out)
 {
-    gs_str body[N_SECTIONS];
+    gs_str body[MAX_SECTIONS];
     gs_str_adds(out, "<nav aria-label=\"Sections\">");
-    for (int i = 0; i < N_SECTIONS; i++) {
+    for (int i = 0; i < n; i++) {
         gs_str_init(&body[i]);
         sections[i].add(p, &body[i]);
         if (body[i].len > 0) gs_str_printf(out, "<a href=\"#%s\">%s</a>\n", sections[i].id, sections[i].title);
     }
     gs_str_adds(out, "</nav>\n<main>\n");
-    add_tiles(p->report, out);
-    for (int i = 0; i < N_SECTIONS; i++) {
+    gs_str_add(out, lead->data, lead->len);
+    for (int i = 0; i < n; i++) {
         if (body[i].len > 0) {
             gs_str_printf(out, "<section id=\"%s\" aria-labelledby=\"%s-h\"><h2 id=\"%s-h\">%s</h2>\n", sections[i].id,
                           sections[i].id, sections[i].id, sections[i].title);
@@ -200,13 +210,74 @@ static void add_sections(const gs_page *p, gs_str *out)
         }
         gs_str_release(&body[i]);
     }
-    gs_str_adds(out, "</main>\n");
+    gs_str_adds(out, "</main>\n<footer>glmslim " GLMSLIM_VERSION "</footer>\n</body></html>\n");
 }
 
 void gs_report_html(const gs_report *r, const gs_recipe *recipe, gs_str *out)
 {
-    const gs_page page = {.report = r, .recipe = recipe};
-    add_head(&page, out);
-    add_sections(&page, out);
-    gs_str_adds(out, "<footer>glmslim " GLMSLIM_VERSION "</footer>\n</body></html>\n");
+    const gs_page page = {.report = r, .recipe = recipe, .prefix = "", .level = 3};
+    const char *type = r->quant_type != NULL ? r->quant_type : "a quantized model";
+    gs_str lead, title;
+    gs_str_init(&lead);
+    gs_str_init(&title);
+    if (recipe != NULL && recipe->model_path != NULL) {
+        add_base_name(&title, recipe->model_path);
+        gs_str_adds(&title, " as ");
+    }
+    gs_html_text(&title, type);
+    add_tiles(r, &lead);
+    add_head(&title, out);
+    gs_str_adds(out, "Written to ");
+    gs_html_text(out, r->output != NULL ? r->output : "?");
+    add_date(out);
+    gs_str_adds(out, "</p></header>\n");
+    add_sections(&page, run_sections, (int)(sizeof run_sections / sizeof run_sections[0]), &lead, out);
+    gs_str_release(&lead);
+    gs_str_release(&title);
+}
+
+/* The best of the results, and how far it is. */
+static void add_eval_tiles(const gs_eval *e, gs_str *out)
+{
+    char value[64], more[192];
+    const gs_eval_model *best = NULL;
+    if (e->tokens == 0) return;
+    for (int i = 0; i < e->quants; i++)
+        if (best == NULL || e->quant[i].kl_mean < best->kl_mean) best = &e->quant[i];
+    gs_str_adds(out, "<div class=\"tiles\">\n");
+    snprintf(value, sizeof value, "%.3f", e->exact.perplexity);
+    snprintf(more, sizeof more, "± %.3f, %lld tokens", e->exact.perplexity_se, (long long)e->tokens);
+    add_tile(out, "Perplexity, float", value, more);
+    if (best != NULL) {
+        snprintf(value, sizeof value, "%.5f", best->kl_mean);
+        add_tile(out, e->quants > 1 ? "Lowest KL" : "KL from float", value, best->path);
+        snprintf(value, sizeof value, "%.2f %%", 100 * best->top1_agreement);
+        add_tile(out, "Same first token", value, best->path);
+        snprintf(value, sizeof value, "%+.3f %%", 100 * (best->ratio - 1));
+        snprintf(more, sizeof more, "± %.3f %%%s", 100 * best->ratio_se, best->noise ? ", noise" : "");
+        add_tile(out, "Perplexity over float", value, more);
+    }
+    gs_str_adds(out, "</div>\n");
+}
+
+void gs_report_eval_html(const gs_eval *e, const gs_report_file *files, const char *text_path, gs_str *out)
+{
+    const gs_page page = {.eval = e, .files = files, .prefix = "", .level = 3};
+    gs_str lead, title;
+    gs_str_init(&lead);
+    gs_str_init(&title);
+    add_base_name(&title, e->exact.path);
+    if (e->quants > 0) gs_str_printf(&title, " and %d result%s", e->quants, e->quants == 1 ? "" : "s");
+    add_eval_tiles(e, &lead);
+    add_head(&title, out);
+    gs_str_adds(out, "Evaluated");
+    if (text_path != NULL) {
+        gs_str_adds(out, " on ");
+        gs_html_text(out, text_path);
+    }
+    add_date(out);
+    gs_str_adds(out, "</p></header>\n");
+    add_sections(&page, eval_sections, (int)(sizeof eval_sections / sizeof eval_sections[0]), &lead, out);
+    gs_str_release(&lead);
+    gs_str_release(&title);
 }

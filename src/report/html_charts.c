@@ -11,8 +11,12 @@
     "<ul class=\"key\"><li><svg viewBox=\"0 0 10 10\" aria-hidden=\"true\"><circle class=\"float\" cx=\"5\" cy=\"5\" " \
     "r=\"3.5\"/></svg>stays float</li></ul>\n"
 
-/* One chart with its caption. about: the sentence for a screen reader, and the caption's second half. */
-static void begin_panel(const gs_plot *p, const char *name, const char *remark, gs_str *out)
+#define BEFORE_AFTER_KEY                                                                                               \
+    "<ul class=\"key\"><li><svg viewBox=\"0 0 10 10\" aria-hidden=\"true\"><circle class=\"then\" cx=\"5\" cy=\"5\" "  \
+    "r=\"4\"/></svg>before</li><li><svg viewBox=\"0 0 10 10\" aria-hidden=\"true\"><circle class=\"mark-a\" cx=\"5\" " \
+    "cy=\"5\" r=\"4\"/></svg>after</li></ul>\n"
+
+void gs_html_panel_begin(const gs_plot *p, const char *name, const char *remark, gs_str *out)
 {
     gs_str_adds(out, "<figure><figcaption><b>");
     gs_html_text(out, name);
@@ -22,7 +26,7 @@ static void begin_panel(const gs_plot *p, const char *name, const char *remark, 
     gs_svg_begin(p, out);
 }
 
-static void end_panel(gs_str *out)
+void gs_html_panel_end(gs_str *out)
 {
     gs_svg_end(out);
     gs_str_adds(out, "</figure>\n");
@@ -148,36 +152,37 @@ static void add_mark(const gs_plot *p, const linear_chart *c, int block, const g
     }
 }
 
-static void add_linear_panel(const gs_kinds *k, int kind, const linear_chart *c, const gs_axis *y, gs_str *out)
+static void add_linear_panel(const gs_page *page, const gs_kinds *k, int kind, const linear_chart *c, const gs_axis *y,
+                             gs_str *out)
 {
-    char id[32], title[160], remark[160] = "", number[32];
+    char id[48], title[160], remark[160] = "", number[32];
     double most = NAN;
     const int at = widest_block(k, kind, c->measure, &most);
-    snprintf(id, sizeof id, "%s%d", c->id, kind);
+    snprintf(id, sizeof id, "%s%s%d", page->prefix, c->id, kind);
     snprintf(title, sizeof title, "%s%.100s by block", c->title, k->name[kind]);
     if (at >= 0)
         snprintf(remark, sizeof remark, "%s%s%s in block %d", c->remark,
                  gs_number_text(c->sign * most, c->digits, number), c->behind, at);
     const gs_plot p = {id, title, remark, "block", gs_axis_count(k->blocks), *y};
-    begin_panel(&p, k->name[kind], remark, out);
+    gs_html_panel_begin(&p, k->name[kind], remark, out);
     for (int b = 0; b < k->blocks; b++) {
         const gs_linear_result *l = k->at[kind * k->blocks + b];
         if (l != NULL) add_mark(&p, c, b, l, out);
     }
-    end_panel(out);
+    gs_html_panel_end(out);
 }
 
 /* shared: one scale for all kinds, so that they compare; NULL = each its own around 0. */
-static bool add_linear_panels(const gs_kinds *k, const linear_chart *c, const gs_axis *shared, gs_str *out)
+static void add_linear_panels(const gs_page *page, const gs_kinds *k, const linear_chart *c, const gs_axis *shared,
+                              gs_str *out)
 {
-    bool any = false, floats = false;
+    bool floats = false;
     gs_str_adds(out, "<div class=\"panels\">\n");
     for (int kind = 0; kind < k->n; kind++) {
         span s;
         if (!extremes(k, kind, c->get, &s)) continue;
         const gs_axis own = gs_axis_linear(fmin(s.lo, 0), fmax(s.hi, 0));
-        add_linear_panel(k, kind, c, shared ? shared : &own, out);
-        any = true;
+        add_linear_panel(page, k, kind, c, shared ? shared : &own, out);
         for (int b = 0; b < k->blocks; b++) {
             const gs_linear_result *l = k->at[kind * k->blocks + b];
             floats = floats || (l && l->why_float);
@@ -185,7 +190,6 @@ static bool add_linear_panels(const gs_kinds *k, const linear_chart *c, const gs
     }
     gs_str_adds(out, "</div>\n");
     if (floats) gs_str_adds(out, FLOAT_KEY);
-    return any;
 }
 
 void gs_html_activations(const gs_page *p, gs_str *out)
@@ -197,7 +201,7 @@ void gs_html_activations(const gs_page *p, gs_str *out)
         gs_str_adds(out,
                     "<p>What enters each linear, from the smallest to the largest value that calibration keeps; codes "
                     "of 8 bits are spread over it. A bar that is much longer than its neighbours has outliers.</p>\n");
-        add_linear_panels(&kinds, &input_chart, NULL, out);
+        add_linear_panels(p, &kinds, &input_chart, NULL, out);
     }
     gs_kinds_release(&kinds);
 }
@@ -209,16 +213,17 @@ void gs_html_weights(const gs_page *p, gs_str *out)
     gs_kinds_init(&kinds, p->report);
     if (extremes_of_all(&kinds, sqnr_span, &all)) {
         const gs_axis y = gs_axis_linear(all.lo, all.hi);
-        gs_str_adds(out,
-                    "<h3>Signal to quantization noise, dB</h3><p>How far the dequantized weight is from the float one; "
-                    "6 dB more is half the error.</p>\n");
-        add_linear_panels(&kinds, &sqnr_chart, &y, out);
+        gs_html_heading(p, "Signal to quantization noise, dB", out);
+        gs_str_adds(out, "<p>How far the dequantized weight is from the float one; "
+                         "6 dB more is half the error.</p>\n");
+        add_linear_panels(p, &kinds, &sqnr_chart, &y, out);
     }
     if (extremes_of_all(&kinds, scale_span, &all)) {
         const gs_axis y = gs_axis_log(all.lo, all.hi);
-        gs_str_adds(out, "<h3>Spread of scales</h3><p>From the smallest to the largest scale inside one weight. A wide "
+        gs_html_heading(p, "Spread of scales", out);
+        gs_str_adds(out, "<p>From the smallest to the largest scale inside one weight. A wide "
                          "spread means that rows or groups differ much in size.</p>\n");
-        add_linear_panels(&kinds, &scale_chart, &y, out);
+        add_linear_panels(p, &kinds, &scale_chart, &y, out);
     }
     gs_kinds_release(&kinds);
 }
@@ -266,9 +271,10 @@ static gs_axis range_axis(const gs_report *r)
     return lo > 0 && hi > 30 * lo ? gs_axis_log(lo, hi) : gs_axis_linear(0, hi);
 }
 
-static void add_range_panel(const gs_report *r, const group_set *s, int index, int blocks, gs_str *out)
+static void add_range_panel(const gs_page *page, const group_set *s, int index, int blocks, gs_str *out)
 {
-    char id[32], title[192], remark[160] = "", label[160], a[32], b[32];
+    const gs_report *r = page->report;
+    char id[48], title[192], remark[160] = "", label[160], a[32], b[32];
     double before = NAN, after = NAN;
     for (int i = 0; i < r->n_groups; i++) {
         const gs_group_result *g = &r->groups[i];
@@ -277,13 +283,13 @@ static void add_range_panel(const gs_report *r, const group_set *s, int index, i
         after = fmax(after, g->range_after);
     }
     if (isnan(before) || isnan(after)) return;
-    snprintf(id, sizeof id, "range%d", index);
+    snprintf(id, sizeof id, "%srange%d", page->prefix, index);
     snprintf(title, sizeof title, "Largest input of %.80s before and after %.40s, by block", last_part(s->linear),
              s->method);
     snprintf(remark, sizeof remark, "%.40s: largest |x| %s, then %s", s->method, gs_number_text(before, 4, a),
              gs_number_text(after, 4, b));
     const gs_plot p = {id, title, remark, "block", gs_axis_count(blocks), range_axis(r)};
-    begin_panel(&p, last_part(s->linear), remark, out);
+    gs_html_panel_begin(&p, last_part(s->linear), remark, out);
     for (int i = 0; i < r->n_groups; i++) {
         const gs_group_result *g = &r->groups[i];
         if (!same(g, s)) continue;
@@ -293,7 +299,7 @@ static void add_range_panel(const gs_report *r, const group_set *s, int index, i
         gs_svg_dot(&p, g->block, g->range_before, "then", label, out);
         gs_svg_dot(&p, g->block, g->range_after, "mark-a", label, out);
     }
-    end_panel(out);
+    gs_html_panel_end(out);
 }
 
 /* Fewest and most channels of a set; false = the method does not count. */
@@ -310,39 +316,41 @@ static bool count_channels(const gs_report *r, const group_set *s, int64_t *leas
     return *most >= 0;
 }
 
-static void add_channel_panel(const gs_report *r, const group_set *s, int index, int blocks, gs_str *out)
+static void add_channel_panel(const gs_page *page, const group_set *s, int index, int blocks, gs_str *out)
 {
-    char id[32], title[160], remark[96], label[96];
+    const gs_report *r = page->report;
+    char id[48], title[160], remark[96], label[96];
     int64_t least, most;
     if (!count_channels(r, s, &least, &most) || least == most) return;
-    snprintf(id, sizeof id, "channels%d", index);
+    snprintf(id, sizeof id, "%schannels%d", page->prefix, index);
     snprintf(title, sizeof title, "Channels of %.80s that %.40s scales, by block", last_part(s->linear), s->method);
     snprintf(remark, sizeof remark, "%.40s: at most %lld channels", s->method, (long long)most);
     const gs_plot p = {id, title, remark, "block", gs_axis_count(blocks), gs_axis_linear(0, (double)most)};
-    begin_panel(&p, last_part(s->linear), remark, out);
+    gs_html_panel_begin(&p, last_part(s->linear), remark, out);
     for (int i = 0; i < r->n_groups; i++) {
         const gs_group_result *g = &r->groups[i];
         if (!same(g, s) || g->scaled_channels < 0) continue;
         snprintf(label, sizeof label, "block %d: %lld channels", g->block, (long long)g->scaled_channels);
         gs_svg_bar(&p, g->block, 0, (double)g->scaled_channels, "mark-a", label, out);
     }
-    end_panel(out);
+    gs_html_panel_end(out);
 }
 
 /* Charts where the numbers differ; a sentence where every block has the same. */
-static void add_channels(const gs_report *r, const group_set *sets, int n, int blocks, gs_str *out)
+static void add_channels(const gs_page *page, const group_set *sets, int n, int blocks, gs_str *out)
 {
+    const gs_report *r = page->report;
     gs_str panels, same_everywhere;
     int64_t least, most;
     gs_str_init(&panels);
     gs_str_init(&same_everywhere);
     for (int i = 0; i < n; i++) {
-        add_channel_panel(r, &sets[i], i, blocks, &panels);
+        add_channel_panel(page, &sets[i], i, blocks, &panels);
         if (!count_channels(r, &sets[i], &least, &most) || least != most) continue;
         gs_str_printf(&same_everywhere, "%s%s scales %lld of %s", same_everywhere.len > 0 ? "; " : "", sets[i].method,
                       (long long)most, last_part(sets[i].linear));
     }
-    if (panels.len + same_everywhere.len > 0) gs_str_adds(out, "<h3>Outlier channels</h3>\n");
+    if (panels.len + same_everywhere.len > 0) gs_html_heading(page, "Outlier channels", out);
     if (panels.len > 0) gs_str_printf(out, "<div class=\"panels\">\n%s</div>\n", panels.data);
     if (same_everywhere.len > 0) {
         gs_str_adds(out, "<p>The same number of channels in every block: ");
@@ -384,15 +392,13 @@ void gs_html_smoothing(const gs_page *p, gs_str *out)
     int blocks;
     const int n = find_sets(r, sets, &blocks);
     if (n == 0) return;
-    gs_str_adds(
-        out, "<p>The few input channels with very large values are scaled down in the norm before, and up in the "
-             "weight; the "
-             "model computes the same, and the codes of the other channels become finer.</p>\n<h3>Largest input</h3>\n"
-             "<ul class=\"key\"><li><svg viewBox=\"0 0 10 10\" aria-hidden=\"true\"><circle class=\"then\" cx=\"5\" "
-             "cy=\"5\" r=\"4\"/></svg>before</li><li><svg viewBox=\"0 0 10 10\" aria-hidden=\"true\"><circle "
-             "class=\"mark-a\" cx=\"5\" cy=\"5\" r=\"4\"/></svg>after</li></ul>\n<div class=\"panels\">\n");
-    for (int i = 0; i < n; i++) add_range_panel(r, &sets[i], i, blocks, out);
+    gs_str_adds(out,
+                "<p>The few input channels with very large values are scaled down in the norm before, and up in the "
+                "weight; the model computes the same, and the codes of the other channels become finer.</p>\n");
+    gs_html_heading(p, "Largest input", out);
+    gs_str_adds(out, BEFORE_AFTER_KEY "<div class=\"panels\">\n");
+    for (int i = 0; i < n; i++) add_range_panel(p, &sets[i], i, blocks, out);
     gs_str_adds(out, "</div>\n");
-    add_channels(r, sets, n, blocks, out);
+    add_channels(p, sets, n, blocks, out);
     add_group_table(r, out);
 }

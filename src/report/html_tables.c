@@ -16,16 +16,33 @@ static void add_fact(gs_str *out, const char *name, const char *text)
     gs_str_adds(out, "</dd>\n");
 }
 
-static void add_facts(const gs_recipe *r, gs_str *out)
+/* Where the texts came from: a path, or, from a record without paths, what the file was. */
+static void add_calibration(const gs_page *p, gs_str *out)
 {
+    const gs_recipe *r = p->recipe;
+    char text[160];
+    if (r->calib_file) {
+        add_fact(out, "Calibration", r->calib_file);
+        return;
+    }
+    for (int i = 0; i < p->report->n_inputs; i++) {
+        const gs_input_file *f = &p->report->inputs[i];
+        if (strcmp(f->kind, "calib_file") != 0) continue;
+        snprintf(text, sizeof text, "a file of %llu bytes, SHA-256 %s", (unsigned long long)f->bytes, f->sha256);
+        add_fact(out, "Calibration", text);
+        return;
+    }
+    add_fact(out, "Calibration", r->calib_texts ? "texts of the command line" : "the built-in texts");
+}
+
+static void add_facts(const gs_page *p, gs_str *out)
+{
+    const gs_recipe *r = p->recipe;
     static const char *const observers[] = {"min-max (act_method 1)", "histogram (act_method 2)",
                                             "chosen per linear (act_method 3)"};
-    const char *calibration = r->calib_file    ? r->calib_file
-                              : r->calib_texts ? "texts of the command line"
-                                               : "the built-in texts";
     gs_str_adds(out, "<dl class=\"facts\">\n");
-    add_fact(out, "Model", r->model_path ? r->model_path : "?");
-    add_fact(out, "Calibration", calibration);
+    if (r->model_path) add_fact(out, "Model", r->model_path);
+    add_calibration(p, out);
     if (r->anti_method && r->anti_method[0]) add_fact(out, "Outliers", r->anti_method);
     if (r->a_bit == 8 && !r->is_dynamic && r->act_method >= 1 && r->act_method <= 3)
         add_fact(out, "Input ranges", observers[r->act_method - 1]);
@@ -39,7 +56,7 @@ void gs_html_done(const gs_page *p, gs_str *out)
     gs_str command;
     gs_str_init(&command);
     gs_recipe_command(p->recipe, &command);
-    add_facts(p->recipe, out);
+    add_facts(p, out);
     gs_str_adds(out, "<pre><code>");
     gs_html_text(out, command.data);
     gs_str_adds(out, "</code></pre>\n");

@@ -71,7 +71,7 @@ static void test_sections(void **state)
     gs_str s;
     render(&m->report, &recipe, &s);
     static const char *const parts[] = {"<h1>glm-4-mini as W8A8</h1>",
-                                        "<title>W8A8 report</title>",
+                                        "<title>glm-4-mini as W8A8</title>",
                                         "id=\"done\"",
                                         "--act_method 2",
                                         "id=\"messages\"",
