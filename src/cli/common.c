@@ -109,6 +109,11 @@ gs_status gs_cli_write_json(const char *path, const char *text, size_t n, gs_err
     return status;
 }
 
+gs_status gs_cli_write_page(const char *path, const gs_str *page, gs_error *err)
+{
+    return gs_file_write_all(path, page->data, page->len, 0644, err);
+}
+
 gs_status gs_cli_read_stdin(gs_str *out, size_t max, gs_error *err)
 {
     char block[65536];

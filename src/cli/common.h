@@ -37,6 +37,8 @@ extern const char *gs_cli_program;
 int gs_cli_finish(gs_status status, const gs_error *err);
 /* Write to path through a temporary file beside it; never leaves half a file. */
 gs_status gs_cli_write_json(const char *path, const char *text, size_t n, gs_error *err) GS_CHECKED;
+/* A page of --report, the same way. */
+gs_status gs_cli_write_page(const char *path, const gs_str *page, gs_error *err) GS_CHECKED;
 /* Before long work: the directory of path exists and can be written. path NULL = fine. */
 gs_status gs_cli_check_json(const char *path, gs_error *err) GS_CHECKED;
 gs_status gs_cli_check_file(const char *option, const char *path, gs_error *err) GS_CHECKED;

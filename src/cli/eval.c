@@ -4,9 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "report/report.h"
+
 typedef struct eval_args {
     gs_cli_common common;
-    const char *model_path, *text, *choices;
+    const char *model_path, *text, *choices, *report;
     const char *const *quant_path;
     int64_t context, stride;
     bool layers;
@@ -25,6 +27,8 @@ static const gs_option rows[] = {
      "tokens of a window; 0 = 510, or what the model takes", "The prefix [gMASK]<sop> comes on top.", true},
     {"stride", GS_OPT_INT64, offsetof(eval_args, stride), "0", NULL, "tokens from window to window; 0 = no overlap", "",
      true},
+    {"report", GS_OPT_STRING, offsetof(eval_args, report), NULL, NULL,
+     "write a page for a browser: all figures, and charts by block and position", "", true},
     {"layers", GS_OPT_FLAG, offsetof(eval_args, layers), NULL, NULL, "print every linear of every result", "", true},
     GS_CLI_COMMON_ROWS,
 };
@@ -44,7 +48,24 @@ static gs_status check_args(const eval_args *a, gs_error *err)
     if (a->context < 0) return gs_fail(err, GS_ERR_USAGE, "context = %lld is smaller than 0.", (long long)a->context);
     if (a->stride < 0) return gs_fail(err, GS_ERR_USAGE, "stride = %lld is smaller than 0.", (long long)a->stride);
     if (a->common.threads < 0) return gs_fail(err, GS_ERR_USAGE, "threads = %d is smaller than 0.", a->common.threads);
-    return GS_OK;
+    return gs_cli_check_file("--report", a->report, err);
+}
+
+/* A result without a record of how it was made, or with a damaged one, is shown without. */
+static gs_status write_page(const eval_args *a, const gs_eval *e, gs_error *err)
+{
+    gs_str page;
+    gs_error why;
+    gs_report_file *files = gs_alloc_array((size_t)e->quants + 1, sizeof *files);
+    for (int i = 0; i < e->quants; i++)
+        if (gs_report_file_read(&files[i], e->quant[i].path, &why) != GS_OK) gs_screen_warning(why.text);
+    gs_str_init(&page);
+    gs_report_eval_html(e, files, a->text, &page);
+    const gs_status status = gs_cli_write_page(a->report, &page, err);
+    gs_str_release(&page);
+    for (int i = 0; i < e->quants; i++) gs_report_file_release(&files[i]);
+    gs_free(files);
+    return status;
 }
 
 static gs_status print(const eval_args *a, const gs_eval *e, gs_error *err)
@@ -55,12 +76,14 @@ static gs_status print(const eval_args *a, const gs_eval *e, gs_error *err)
     gs_eval_text(e, a->text, a->choices, a->layers, &text);
     fwrite(text.data, 1, text.len, stdout);
     gs_str_release(&text);
-    if (!a->common.json) return GS_OK;
-    size_t n;
-    char *json = gs_eval_json(e, &n);
-    const gs_status status = gs_cli_write_json(a->common.json, json, n, err);
-    gs_free(json);
-    return status;
+    if (a->common.json) {
+        size_t n;
+        char *json = gs_eval_json(e, &n);
+        const gs_status status = gs_cli_write_json(a->common.json, json, n, err);
+        gs_free(json);
+        GS_TRY(status);
+    }
+    return a->report ? write_page(a, e, err) : GS_OK;
 }
 
 static gs_status run(const eval_args *a, gs_error *err)

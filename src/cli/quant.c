@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "cli/common.h"
-#include "io/file.h"
 #include "report/report.h"
 
 typedef struct extras {
@@ -86,7 +85,7 @@ static gs_status write_page(const gs_report *report, const gs_recipe *r, const c
     gs_str page;
     gs_str_init(&page);
     gs_report_html(report, r, &page);
-    const gs_status status = gs_file_write_all(path, page.data, page.len, 0644, err);
+    const gs_status status = gs_cli_write_page(path, &page, err);
     gs_str_release(&page);
     return status;
 }

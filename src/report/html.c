@@ -154,16 +154,37 @@ static void add_tiles(const gs_report *r, gs_str *out)
     gs_str_adds(out, "</div>\n");
 }
 
-/* The last part of a path, without slashes behind it. */
-static void add_base_name(gs_str *out, const char *path)
+/* The last part of a path, without slashes behind it. Caller gs_free()s. */
+static char *base_name(const char *path)
 {
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/') n--;
     size_t start = n;
     while (start > 0 && path[start - 1] != '/') start--;
-    char *name = gs_strndup(path + start, n - start);
+    return gs_strndup(path + start, n - start);
+}
+
+static void add_base_name(gs_str *out, const char *path)
+{
+    char *name = base_name(path);
     gs_html_text(out, name);
     gs_free(name);
+}
+
+/* Last parts of the paths, or whole paths where two would be the same. */
+static char **short_names(const gs_eval *e)
+{
+    char **names = gs_alloc_array((size_t)e->quants + 1, sizeof *names);
+    bool different = true;
+    for (int i = 0; i < e->quants; i++) {
+        names[i] = base_name(e->quant[i].path);
+        for (int j = 0; j < i; j++) different = different && strcmp(names[i], names[j]) != 0;
+    }
+    for (int i = 0; i < e->quants && !different; i++) {
+        gs_free(names[i]);
+        names[i] = gs_strdup(e->quant[i].path);
+    }
+    return names;
 }
 
 static void add_date(gs_str *out)
@@ -237,22 +258,24 @@ void gs_report_html(const gs_report *r, const gs_recipe *recipe, gs_str *out)
 }
 
 /* The best of the results, and how far it is. */
-static void add_eval_tiles(const gs_eval *e, gs_str *out)
+static void add_eval_tiles(const gs_page *p, gs_str *out)
 {
+    const gs_eval *e = p->eval;
     char value[64], more[192];
-    const gs_eval_model *best = NULL;
+    int at = 0;
     if (e->tokens == 0) return;
-    for (int i = 0; i < e->quants; i++)
-        if (best == NULL || e->quant[i].kl_mean < best->kl_mean) best = &e->quant[i];
+    for (int i = 1; i < e->quants; i++)
+        if (e->quant[i].kl_mean < e->quant[at].kl_mean) at = i;
     gs_str_adds(out, "<div class=\"tiles\">\n");
     snprintf(value, sizeof value, "%.3f", e->exact.perplexity);
     snprintf(more, sizeof more, "± %.3f, %lld tokens", e->exact.perplexity_se, (long long)e->tokens);
     add_tile(out, "Perplexity, float", value, more);
-    if (best != NULL) {
+    if (e->quants > 0) {
+        const gs_eval_model *best = &e->quant[at];
         snprintf(value, sizeof value, "%.5f", best->kl_mean);
-        add_tile(out, e->quants > 1 ? "Lowest KL" : "KL from float", value, best->path);
+        add_tile(out, e->quants > 1 ? "Lowest KL" : "KL from float", value, p->names[at]);
         snprintf(value, sizeof value, "%.2f %%", 100 * best->top1_agreement);
-        add_tile(out, "Same first token", value, best->path);
+        add_tile(out, "Same first token", value, p->names[at]);
         snprintf(value, sizeof value, "%+.3f %%", 100 * (best->ratio - 1));
         snprintf(more, sizeof more, "± %.3f %%%s", 100 * best->ratio_se, best->noise ? ", noise" : "");
         add_tile(out, "Perplexity over float", value, more);
@@ -262,13 +285,14 @@ static void add_eval_tiles(const gs_eval *e, gs_str *out)
 
 void gs_report_eval_html(const gs_eval *e, const gs_report_file *files, const char *text_path, gs_str *out)
 {
-    const gs_page page = {.eval = e, .files = files, .prefix = "", .level = 3};
+    char **names = short_names(e);
+    const gs_page page = {.eval = e, .files = files, .names = (const char *const *)names, .prefix = "", .level = 3};
     gs_str lead, title;
     gs_str_init(&lead);
     gs_str_init(&title);
     add_base_name(&title, e->exact.path);
     if (e->quants > 0) gs_str_printf(&title, " and %d result%s", e->quants, e->quants == 1 ? "" : "s");
-    add_eval_tiles(e, &lead);
+    add_eval_tiles(&page, &lead);
     add_head(&title, out);
     gs_str_adds(out, "Evaluated");
     if (text_path != NULL) {
@@ -278,6 +302,8 @@ void gs_report_eval_html(const gs_eval *e, const gs_report_file *files, const ch
     add_date(out);
     gs_str_adds(out, "</p></header>\n");
     add_sections(&page, eval_sections, (int)(sizeof eval_sections / sizeof eval_sections[0]), &lead, out);
+    for (int i = 0; i < e->quants; i++) gs_free(names[i]);
+    gs_free(names);
     gs_str_release(&lead);
     gs_str_release(&title);
 }

@@ -13,6 +13,7 @@ typedef struct gs_page {
     const gs_report *report;     /* of one result; NULL on the page of an evaluation */
     const gs_recipe *recipe;     /* NULL = unknown */
     const gs_eval *eval;         /* NULL on the page of a run */
+    const char *const *names;    /* [eval->quants] short, different from each other */
     const gs_report_file *files; /* [eval->quants], NULL = unknown */
     const char *prefix;          /* of ids, where several results share a page */
     int level;                   /* of headings inside of a section */

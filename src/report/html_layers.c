@@ -15,15 +15,16 @@ static const char *const lines[MAX_SERIES] = {"line-a", "line-b", "line-c", "lin
 static int series(const gs_eval *e) { return e->quants < MAX_SERIES ? e->quants : MAX_SERIES; }
 
 /* Which colour is which result. */
-static void add_key(const gs_eval *e, gs_str *out)
+static void add_key(const gs_page *p, gs_str *out)
 {
+    const gs_eval *e = p->eval;
     gs_str_adds(out, "<ul class=\"key\">");
     for (int i = 0; i < series(e); i++) {
         gs_str_printf(out,
                       "<li><svg viewBox=\"0 0 10 10\" aria-hidden=\"true\"><circle class=\"%s\" cx=\"5\" cy=\"5\" "
                       "r=\"4\"/></svg>",
                       dots[i]);
-        gs_html_text(out, e->quant[i].path);
+        gs_html_text(out, p->names[i]);
         gs_str_adds(out, "</li>");
     }
     gs_str_adds(out, "</ul>\n");
@@ -60,18 +61,19 @@ static void add_output_panel(const gs_page *p, int64_t first, int64_t step, cons
         for (int64_t b = 0; b < e->layers; b++) {
             const gs_eval_linear *l = &e->quant[i].linear[first + b * step];
             snprintf(label, sizeof label, "block %lld: %s dB, %.40s, %.60s", (long long)b,
-                     gs_number_text(l->sqnr_db, 4, number), l->type, e->quant[i].path);
+                     gs_number_text(l->sqnr_db, 4, number), l->type, p->names[i]);
             gs_svg_dot(&plot, (double)b + beside(i, series(e)), sqnr_of(l), dots[i], label, out);
         }
     gs_html_panel_end(out);
 }
 
-static void add_output_table(const gs_eval *e, gs_str *out)
+static void add_output_table(const gs_page *p, gs_str *out)
 {
+    const gs_eval *e = p->eval;
     const int64_t linears = e->quant[0].linears;
     gs_column *columns = gs_alloc_array((size_t)e->quants + 1, sizeof *columns);
     columns[0] = (gs_column){"linear", false};
-    for (int i = 0; i < e->quants; i++) columns[i + 1] = (gs_column){e->quant[i].path, true};
+    for (int i = 0; i < e->quants; i++) columns[i + 1] = (gs_column){p->names[i], true};
     gs_str_printf(out, "<details><summary>%lld linears</summary>\n", (long long)linears);
     gs_html_table_begin(out, "SQNR of the output of every linear, dB", columns, e->quants + 1);
     for (int64_t l = 0; l < linears; l++) {
@@ -101,11 +103,11 @@ void gs_html_outputs(const gs_page *p, gs_str *out)
     const gs_axis y = gs_axis_linear(lo, hi);
     gs_str_adds(out, "<p>Signal to noise of what each linear gives out, in dB, compared with the float model: with all "
                      "errors of the blocks before in it. Where the points fall at once, something is lost.</p>\n");
-    add_key(e, out);
+    add_key(p, out);
     gs_str_adds(out, "<div class=\"panels\">\n");
     for (int64_t first = 0; first < step; first++) add_output_panel(p, first, step, &y, out);
     gs_str_adds(out, "</div>\n");
-    add_output_table(e, out);
+    add_output_table(p, out);
 }
 
 /* One line per result over x; the axis from all of them. */
@@ -117,8 +119,9 @@ typedef struct curves {
     double *v[MAX_SERIES]; /* [n] each */
 } curves;
 
-static void add_curves(const gs_eval *e, const curves *c, gs_str *out)
+static void add_curves(const gs_page *page, const curves *c, gs_str *out)
 {
+    const gs_eval *e = page->eval;
     double lo = INFINITY, hi = -INFINITY;
     char remark[160], label[160], a[32];
     double worst = -INFINITY;
@@ -141,19 +144,20 @@ static void add_curves(const gs_eval *e, const curves *c, gs_str *out)
         gs_svg_line(&p, c->n, c->at, c->v[i], lines[i], out);
         for (int k = 0; k < c->n && c->n <= 64; k++) {
             snprintf(label, sizeof label, "%s %.0f: %s, %.60s", c->x_name, c->at[k], gs_number_text(c->v[i][k], 3, a),
-                     e->quant[i].path);
+                     page->names[i]);
             gs_svg_dot(&p, c->at[k], c->v[i][k], dots[i], label, out);
         }
     }
     gs_html_panel_end(out);
 }
 
-static void add_hidden_table(const gs_eval *e, gs_str *out)
+static void add_hidden_table(const gs_page *p, gs_str *out)
 {
+    const gs_eval *e = p->eval;
     gs_column *columns = gs_alloc_array((size_t)e->quants + 1, sizeof *columns);
     char text[64];
     columns[0] = (gs_column){"behind block", true};
-    for (int i = 0; i < e->quants; i++) columns[i + 1] = (gs_column){e->quant[i].path, true};
+    for (int i = 0; i < e->quants; i++) columns[i + 1] = (gs_column){p->names[i], true};
     gs_str_printf(out, "<details><summary>%lld blocks</summary>\n", (long long)e->layers);
     gs_html_table_begin(out, "Cosine of hidden states, mean and least", columns, e->quants + 1);
     for (int64_t b = 0; b < e->layers; b++) {
@@ -192,11 +196,11 @@ void gs_html_hidden(const gs_page *p, gs_str *out)
     gs_str_adds(out,
                 "<p>How far the hidden states behind each block have turned away from the float model's: 0 is the same "
                 "direction.</p>\n");
-    add_key(e, out);
+    add_key(p, out);
     gs_str_adds(out, "<div class=\"panels wide\">\n");
-    add_curves(e, &c, out);
+    add_curves(p, &c, out);
     gs_str_adds(out, "</div>\n");
-    add_hidden_table(e, out);
+    add_hidden_table(p, out);
     gs_free(values);
 }
 
@@ -215,14 +219,15 @@ static void fill_bins(const gs_eval *e, const gs_eval_model *m, int64_t width, i
     gs_free(count);
 }
 
-static void add_position_table(const gs_eval *e, const curves *c, int64_t width, gs_str *out)
+static void add_position_table(const gs_page *p, const curves *c, int64_t width, gs_str *out)
 {
+    const gs_eval *e = p->eval;
     gs_column *columns = gs_alloc_array((size_t)e->quants + 1, sizeof *columns);
     double *v = gs_alloc_array((size_t)c->n * (size_t)e->quants, sizeof *v);
     char text[64];
     columns[0] = (gs_column){"positions", true};
     for (int i = 0; i < e->quants; i++) {
-        columns[i + 1] = (gs_column){e->quant[i].path, true};
+        columns[i + 1] = (gs_column){p->names[i], true};
         fill_bins(e, &e->quant[i], width, c->n, v + (size_t)i * (size_t)c->n);
     }
     gs_str_printf(out, "<details><summary>%d ranges of positions</summary>\n", c->n);
@@ -254,7 +259,7 @@ void gs_html_positions(const gs_page *p, gs_str *out)
                 .title = "Mean KL by position in the window",
                 .name = "KL, nats per token",
                 .x_name = "position",
-                .x = gs_axis_linear(0, (double)end),
+                .x = gs_axis_exact(0, (double)end),
                 .n = n,
                 .at = values};
     for (int k = 0; k < n; k++) values[k] = (double)(k * width) + (double)(width - 1) / 2;
@@ -265,10 +270,10 @@ void gs_html_positions(const gs_page *p, gs_str *out)
     gs_str_adds(
         out, "<p>Mean divergence of the tokens at each place in a window. A line that climbs says that errors of the "
              "key/value cache or of long contexts add up.</p>\n");
-    add_key(e, out);
+    add_key(p, out);
     gs_str_adds(out, "<div class=\"panels wide\">\n");
-    add_curves(e, &c, out);
+    add_curves(p, &c, out);
     gs_str_adds(out, "</div>\n");
-    add_position_table(e, &c, width, out);
+    add_position_table(p, &c, width, out);
     gs_free(values);
 }

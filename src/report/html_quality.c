@@ -7,12 +7,18 @@
 #include "base/mem.h"
 #include "report/html.h"
 
-static void add_model_cells(const gs_eval_model *m, bool exact, gs_str *out)
+/* Which model, and its type below; i < 0: the float one. */
+static void add_model_cell(const gs_page *p, int i, gs_str *out)
 {
-    char type[64];
-    snprintf(type, sizeof type, "%.40s%s%s", m->type, m->kv ? " C8" : "", m->fa ? " FA" : "");
-    gs_html_cell(out, exact ? "float" : m->path, false);
-    gs_html_cell(out, exact ? "" : type, false);
+    const gs_eval_model *m = i < 0 ? &p->eval->exact : &p->eval->quant[i];
+    gs_str_adds(out, "<td>");
+    gs_html_text(out, i < 0 ? "float" : p->names[i]);
+    if (i >= 0) {
+        gs_str_adds(out, "<span class=\"type\">");
+        gs_html_text(out, m->type);
+        gs_str_printf(out, "%s%s</span>", m->kv ? " C8" : "", m->fa ? " FA" : "");
+    }
+    gs_str_adds(out, "</td>");
 }
 
 /* "12.345 ± 0.067" */
@@ -30,16 +36,19 @@ static void add_fixed_cell(double v, int digits, gs_str *out)
     gs_html_cell(out, text, true);
 }
 
-static void add_quality_row(const gs_eval_model *m, bool exact, double most, gs_str *out)
+static void add_quality_row(const gs_page *p, int i, double most, gs_str *out)
 {
+    const gs_eval_model *m = i < 0 ? &p->eval->exact : &p->eval->quant[i];
+    char ratio[96];
     gs_str_adds(out, "<tr>");
-    add_model_cells(m, exact, out);
+    add_model_cell(p, i, out);
     add_error_cell(m->perplexity, m->perplexity_se, 3, out);
-    if (exact) {
-        gs_str_adds(out, "<td colspan=\"8\"></td></tr>\n");
+    if (i < 0) {
+        gs_str_adds(out, p->eval->quants > 0 ? "<td colspan=\"8\"></td></tr>\n" : "</tr>\n");
         return;
     }
-    add_error_cell(m->ratio, m->ratio_se, 5, out);
+    snprintf(ratio, sizeof ratio, "%+.2f %% ± %.2f %%", 100 * (m->ratio - 1), 100 * m->ratio_se);
+    gs_html_cell(out, ratio, true);
     add_error_cell(m->kl_mean, m->kl_se, 5, out);
     gs_html_bar_cell(out, most > 0 ? m->kl_mean / most : 0, false);
     add_fixed_cell(m->kl_median, 5, out);
@@ -50,12 +59,13 @@ static void add_quality_row(const gs_eval_model *m, bool exact, double most, gs_
     gs_str_adds(out, "</tr>\n");
 }
 
-static void add_noise(const gs_eval *e, gs_str *out)
+static void add_noise(const gs_page *p, gs_str *out)
 {
+    const gs_eval *e = p->eval;
     gs_str names;
     gs_str_init(&names);
     for (int i = 0; i < e->quants; i++)
-        if (e->quant[i].noise) gs_str_printf(&names, "%s%s", names.len > 0 ? ", " : "", e->quant[i].path);
+        if (e->quant[i].noise) gs_str_printf(&names, "%s%s", names.len > 0 ? ", " : "", p->names[i]);
     if (names.len > 0) {
         gs_str_adds(out, "<p>The difference in perplexity is noise, not above its standard error, for: ");
         gs_html_text(out, names.data);
@@ -74,26 +84,24 @@ static void add_protocol(const gs_eval *e, gs_str *out)
 
 void gs_html_quality(const gs_page *p, gs_str *out)
 {
-    static const gs_column columns[] = {{"model", false},        {"type", false},       {"perplexity", true},
-                                        {"over float", true},    {"KL mean", true},     {"", false},
-                                        {"median", true},        {"99 %", true},        {"max", true},
-                                        {"same first, %", true}, {"same five, %", true}};
+    static const gs_column columns[] = {
+        {"model", false}, {"perplexity", true}, {"over float", true}, {"KL mean", true},       {"", false},
+        {"median", true}, {"99 %", true},       {"max", true},        {"same first, %", true}, {"same five, %", true}};
     const gs_eval *e = p->eval;
     double most = 0;
     if (e->tokens == 0) return;
     for (int i = 0; i < e->quants; i++) most = fmax(most, e->quant[i].kl_mean);
     add_protocol(e, out);
     gs_html_table_begin(out, "Quality of each model", columns,
-                        e->quants > 0 ? (int)(sizeof columns / sizeof columns[0]) : 3);
-    add_quality_row(&e->exact, true, most, out);
-    for (int i = 0; i < e->quants; i++) add_quality_row(&e->quant[i], false, most, out);
+                        e->quants > 0 ? (int)(sizeof columns / sizeof columns[0]) : 2);
+    for (int i = -1; i < e->quants; i++) add_quality_row(p, i, most, out);
     gs_html_table_end(out);
     if (e->quants == 0) return;
     gs_str_adds(out,
                 "<p>KL is the divergence from the float model's prediction, in nats per token: the figure to rank by. "
                 "Perplexity moves by chance. “Same first” and “same five” are shares of tokens whose most likely "
                 "token, or set of five, is the float model's.</p>\n");
-    add_noise(e, out);
+    add_noise(p, out);
 }
 
 static void add_interval_cell(double v, double low, double high, gs_str *out)
@@ -106,17 +114,17 @@ static void add_interval_cell(double v, double low, double high, gs_str *out)
 void gs_html_questions(const gs_page *p, gs_str *out)
 {
     static const gs_column columns[] = {
-        {"model", false}, {"type", false}, {"accuracy (95 %)", true}, {"per byte (95 %)", true}, {"as float", true}};
+        {"model", false}, {"accuracy (95 %)", true}, {"per byte (95 %)", true}, {"as float", true}};
     const gs_eval *e = p->eval;
     if (e->questions == 0) return;
     gs_str_printf(out, "<p>%lld questions; the choice with the largest log-likelihood counts, whole or per byte.</p>\n",
                   (long long)e->questions);
-    gs_html_table_begin(out, "Questions with choices", columns, 5);
+    gs_html_table_begin(out, "Questions with choices", columns, 4);
     for (int i = -1; i < e->quants; i++) {
         const gs_eval_model *m = i < 0 ? &e->exact : &e->quant[i];
         const gs_eval_accuracy *a = &m->choices;
         gs_str_adds(out, "<tr>");
-        add_model_cells(m, i < 0, out);
+        add_model_cell(p, i, out);
         add_interval_cell(a->accuracy, a->low, a->high, out);
         add_interval_cell(a->accuracy_per_byte, a->low_per_byte, a->high_per_byte, out);
         add_fixed_cell(i < 0 ? NAN : a->agreement, 4, out);

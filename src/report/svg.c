@@ -10,7 +10,7 @@
 #define WIDTH  400.0
 #define HEIGHT 190.0
 #define LEFT   46.0
-#define RIGHT  8.0
+#define RIGHT  12.0
 #define TOP    10.0
 #define BOTTOM 30.0
 
@@ -140,6 +140,16 @@ gs_axis gs_axis_log(double lo, double hi)
             }
         }
     return a;
+}
+
+gs_axis gs_axis_exact(double lo, double hi)
+{
+    gs_axis a = gs_axis_linear(lo, hi);
+    if (!(hi > lo)) return a;
+    gs_axis cut = {.lo = lo, .hi = hi};
+    for (int i = 0; i < a.n; i++)
+        if (a.tick[i] >= lo && a.tick[i] <= hi) cut.tick[cut.n++] = a.tick[i];
+    return cut;
 }
 
 gs_axis gs_axis_count(int n)

@@ -18,6 +18,8 @@ typedef struct gs_axis {
 gs_axis gs_axis_linear(double lo, double hi);
 /* The same for positive values, in powers of ten with 1, 2 and 5 between them where there are few. */
 gs_axis gs_axis_log(double lo, double hi);
+/* From lo to hi and no further, with round ticks between. */
+gs_axis gs_axis_exact(double lo, double hi);
 /* n things side by side, numbered from 0. */
 gs_axis gs_axis_count(int n);
 

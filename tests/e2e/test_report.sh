@@ -1,5 +1,5 @@
 #!/bin/bash
-# --report: one page that is complete in itself, whatever the names; refused before any work where it cannot be written; and it changes
+# --report of quant and eval: one page that is complete in itself, whatever the names; refused before any work where it cannot be written; and it changes
 # nothing in the result. SPDX-License-Identifier: Apache-2.0
 # shellcheck source=tests/e2e/common.sh
 . "$(dirname "$0")/common.sh"
@@ -44,6 +44,27 @@ well_formed "nothing quantized" "sections 5 charts 0 tables 4"
 says "nothing quantized, words" "$page" "0 of 17" "17 stay float"
 run wide --w_bit 4 --a_bit 16 --is_lowbit True --open_outlier False --overwrite --report "$page" "${texts[@]}"
 well_formed "weights only" "sections 7 charts 8 tables 5"
+
+# The page of an evaluation, with how each result was made where it says so.
+head -c 3000 "$GS_SOURCE_DIR/demo/eval.txt" >"$scratch/text"
+measure() { "$GLMSLIM" eval --quiet --model_path "$demo" --text "$scratch/text" --report "$page" "$@" >"$scratch/eval.txt" 2>"$log"; }
+run "<b>&" --no_extras "${texts[@]}"
+measure --quant_path "$scratch/out" "$scratch/<b>&" || fail "eval: $(cat "$log")"
+well_formed "eval" "sections 5 charts 27 tables 9"
+for id in quality outputs hidden positions made; do says "section $id" "$page" "<section id=\"$id\"" "href=\"#$id\""; done
+says "eval, words" "$page" "<h1>glm4-mini and 2 results</h1>" "&lt;b&gt;&amp;" "--anti_method m2" "m2: largest |x|" "same first"
+equal "eval, perplexity" "$(sed -n 's/^float *\([0-9.]* ± [0-9.]*\).*/\1/p' "$scratch/eval.txt")" \
+    "$(sed -n 's/^<tr><td>float<\/td><td class="n">\([^<]*\).*/\1/p' "$page")"
+echo '{"quant_type": 5}' >"$scratch/<b>&/glmslim_report.json"
+measure --quant_path "$scratch/<b>&" || fail "eval, damaged report: $(cat "$log")"
+says "eval, damaged report" "$log" "warning: " "glmslim_report.json: \"quant_type\" must be a text"
+well_formed "eval, damaged report" "sections 4 charts 9 tables 4"
+measure || fail "eval, float alone: $(cat "$log")"
+well_formed "eval, float alone" "sections 1 charts 0 tables 1"
+rm "$page"
+"$GLMSLIM" eval --model_path "$demo" --text "$scratch/text" --report "$scratch/no/page.html" >"$log" 2>&1
+equal "eval, no such directory" $? 3
+says "eval, no such directory" "$log" "--report" "cannot write into the directory"
 
 # Refused before any work, and nothing is left.
 refused "no such directory" 3 "--report" "no/such/page.html" "cannot write into the directory" -- --model_path "$demo" --report no/such/page.html

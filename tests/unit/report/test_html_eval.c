@@ -81,17 +81,16 @@ static void test_figures(void **state)
                                         "Evaluated on eval.txt",
                                         "400 tokens in 4 windows of 100, behind a prefix of 2",
                                         "12.500 ± 0.250",
-                                        "out/model0",
-                                        "W8A8 C8",
-                                        "1.01000 ± 0.00200",
+                                        "model0<span class=\"type\">W8A8 C8</span>",
+                                        "+1.00 % ± 0.20 %",
                                         "0.00125 ± 0.00010",
                                         "0.00250 ± 0.00010",
                                         "<td class=\"n\">0.03000</td>",
                                         "<td class=\"n\">0.5000</td>",
                                         "<td class=\"n\">96.88</td>",
-                                        "for: out/model1.",
+                                        "for: model1.",
                                         "lowest 29.5 dB in block 2", /* qkv of block 2 is linear 8 */
-                                        "block 1: 33.5 dB, W8A8, out/model0",
+                                        "block 1: 33.5 dB, W8A8, model0",
                                         "largest 0.003 at block 2",
                                         "0.997000, least 0.9000",
                                         "KL by position",
@@ -112,7 +111,7 @@ static void test_few_and_many(void **state)
         made_eval *m = make_eval(quants);
         gs_str s;
         render(m, NULL, &s);
-        for (int i = 0; i < quants; i++) has(s.data, m->paths[i]);
+        for (int i = 0; i < quants; i++) has(s.data, strrchr(m->paths[i], '/') + 1);
         assert_int_equal(checked.n_sections, quants == 0 ? 1 : 4);
         if (quants > 4) has(s.data, "The first 4 results; all are in the table below.");
         gs_str_release(&s);
@@ -129,6 +128,26 @@ static void test_few_and_many(void **state)
         gs_str_release(&s);
         free(m);
     }
+}
+
+/* Directories of one name are called by their paths. */
+static void test_names(void **state)
+{
+    (void)state;
+    made_eval *m = make_eval(2);
+    m->quant[0].path = "a/out/";
+    m->quant[1].path = "b/out";
+    gs_str s;
+    render(m, NULL, &s);
+    has(s.data, "<td>a/out/<span");
+    has(s.data, "<td>b/out<span");
+    gs_str_release(&s);
+    m->quant[1].path = "b/other/";
+    render(m, NULL, &s);
+    has(s.data, "<td>out<span");
+    has(s.data, "<td>other<span");
+    gs_str_release(&s);
+    free(m);
 }
 
 /* What each result says about itself stands below, with ids of its own. */
@@ -195,10 +214,8 @@ static void test_hostile(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_figures),
-        cmocka_unit_test(test_few_and_many),
-        cmocka_unit_test(test_made),
-        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_figures), cmocka_unit_test(test_few_and_many), cmocka_unit_test(test_made),
+        cmocka_unit_test(test_names),   cmocka_unit_test(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
