@@ -99,6 +99,10 @@ above "sparse over dense" "${kl[7]}" "${kl[8]}"
 above "int8 cache" "${kl[9]}" "${kl[8]}"
 above "do_smooth helps" 0.02445 "${kl[10]}"
 says "cache in the table" "$log" "W8A8 C8" "FLOAT FA" "W4A8_DYNAMIC"
+make cards --tp_size 2 --use_reduce_quant True --anti_method m2 "${like_reference[@]}"
+evaluate --text "$text" --context 100 --quant_path "$scratch/cards"
+above "cards one by one" "$(quantized kl_mean)" 0.0001
+above "cards are cheap" 0.01 "$(quantized kl_mean)"
 
 # --- directories as the reference wrote them
 

@@ -314,6 +314,73 @@ static void round_trip_by_hand(void **state)
     gs_compute_close(&c);
 }
 
+/* ---- several cards ---- */
+
+static float through_int8(float v, float scale)
+{
+    const double q = scale > 0 ? fmin(127, fmax(-128, rint((double)(v / scale)))) : 0;
+    return (float)q * scale;
+}
+
+/* Two linears of the result as the shares of one with twice the inputs, and two of its norms as scales of the communication. */
+static void shares_of_cards(void **state)
+{
+    (void)state;
+    enum { WIDTH = 64 };
+    gs_compute c;
+    result r;
+    gs_quantdir q;
+    gs_served_work work;
+    OK(gs_compute_open(&c, 2, ERR));
+    begin_case(&r, &cases[0]);
+    result_write(&r);
+    OK(gs_quantdir_open(&q, r.dir, ERR));
+    OK(gs_quantdir_bind(&q, ERR));
+    OK(gs_served_work_init(&work, ROWS, 2 * WIDTH, WIDTH, true, ERR));
+    gs_quant_linear *const a = &q.block[0].linear[GS_DENSE], *const b = &q.block[1].linear[GS_DENSE];
+    gs_quant_part rank[2] = {a->whole, b->whole};
+    const gs_tensor *reduce[2] = {q.block[0].norm[0].weight, q.block[1].norm[0].weight};
+    gs_quant_linear cards = {.scheme = a->scheme, .ranks = 2, .rank = rank};
+    cards.whole.out = WIDTH;
+    cards.whole.in = 2 * WIDTH;
+    for (int quantized = 0; quantized < 2; quantized++) {
+        gs_served_linear first = {0}, second = {0}, both = {0};
+        float x[ROWS * 2 * WIDTH], half[2][ROWS * WIDTH], y[2][ROWS * WIDTH], got[ROWS * WIDTH], scale[3][WIDTH];
+        if (quantized) {
+            cards.reduce = reduce;
+            cards.gather = q.final_norm.weight;
+            OK(gs_quant_read_floats(&q, reduce[0], 0, WIDTH, scale[0], ERR));
+            OK(gs_quant_read_floats(&q, reduce[1], 0, WIDTH, scale[1], ERR));
+            OK(gs_quant_read_floats(&q, cards.gather, 0, WIDTH, scale[2], ERR));
+        }
+        OK(gs_served_load(&first, &c, &q, a, 0, WIDTH, ERR));
+        OK(gs_served_load(&second, &c, &q, b, 0, WIDTH, ERR));
+        OK(gs_served_load(&both, &c, &q, &cards, 0, WIDTH, ERR));
+        for (int i = 0; i < ROWS * 2 * WIDTH; i++) {
+            x[i] = random_float();
+            half[i / WIDTH % 2][i / (2 * WIDTH) * WIDTH + i % WIDTH] = x[i];
+        }
+        gs_served_apply(&first, &c, &work, ROWS, half[0], y[0]);
+        gs_served_apply(&second, &c, &work, ROWS, half[1], y[1]);
+        gs_served_apply(&both, &c, &work, ROWS, x, got);
+        for (int i = 0; i < ROWS * WIDTH; i++) {
+            const int o = i % WIDTH;
+            float want = y[0][i] + y[1][i];
+            if (quantized)
+                want =
+                    through_int8(through_int8(y[0][i], scale[0][o]) + through_int8(y[1][i], scale[1][o]), scale[2][o]);
+            assert_true(got[i] == want);
+        }
+        gs_served_release(&first);
+        gs_served_release(&second);
+        gs_served_release(&both);
+    }
+    gs_served_work_release(&work);
+    gs_quantdir_close(&q);
+    result_end(&r);
+    gs_compute_close(&c);
+}
+
 /* ---- refused values ---- */
 
 static const char *bad_suffix;
@@ -376,10 +443,8 @@ static void bad_values(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_type),
-        cmocka_unit_test(static_by_hand),
-        cmocka_unit_test(round_trip_by_hand),
-        cmocka_unit_test(bad_values),
+        cmocka_unit_test(every_type),      cmocka_unit_test(static_by_hand), cmocka_unit_test(round_trip_by_hand),
+        cmocka_unit_test(shares_of_cards), cmocka_unit_test(bad_values),
     };
     return cmocka_run_group_tests(tests, make_model, remove_model);
 }
