@@ -252,6 +252,7 @@ void gs_html_positions(const gs_page *p, gs_str *out)
     if (e->quants == 0 || e->tokens == 0) return;
     for (int64_t t = 0; t < e->tokens; t++)
         if (e->token_position[t] >= end) end = e->token_position[t] + 1;
+    if (end < 1) return;
     const int64_t width = (end + MAX_BINS - 1) / MAX_BINS;
     const int n = (int)((end + width - 1) / width);
     double *values = gs_alloc_array((size_t)n * (MAX_SERIES + 1), sizeof *values);

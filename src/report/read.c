@@ -140,7 +140,7 @@ static gs_status read_input(const reader *r, const json_t *o, gs_input_file *f)
     GS_TRY(get_text(r, o, "name", &name));
     GS_TRY(get_bytes(r, o, "bytes", &f->bytes));
     GS_TRY(need_text(r, o, strcmp(f->kind, "weights") == 0 ? "sample_sha256" : "sha256", &sum));
-    if (strlen(sum) >= sizeof f->sha256) return wrong(r, "sha256", "64 hexadecimal digits");
+    if (sum == NULL || strlen(sum) >= sizeof f->sha256) return wrong(r, "sha256", "64 hexadecimal digits");
     memcpy(f->sha256, sum, strlen(sum) + 1);
     f->name = name != NULL ? gs_arena_strdup(r->f->arena, name) : NULL;
     return GS_OK;
@@ -169,6 +169,18 @@ static gs_status read_type(const reader *r, const json_t *o, gs_type_total *t)
         (count) = n;                                                                                                   \
     } while (0)
 
+static gs_status read_rows(const reader *r, const json_t *doc)
+{
+    gs_report *p = &r->f->report;
+    const json_t *list;
+    int n;
+    READ_ROWS("inputs", p->inputs, p->n_inputs, read_input);
+    READ_ROWS("files", p->files, p->n_files, read_file);
+    READ_ROWS("groups", p->groups, p->n_groups, read_group);
+    READ_ROWS("linears", p->linears, p->n_linears, read_linear);
+    return GS_OK;
+}
+
 static gs_status read_report(const reader *r, const json_t *doc)
 {
     gs_report *p = &r->f->report;
@@ -184,10 +196,7 @@ static gs_status read_report(const reader *r, const json_t *doc)
     GS_TRY(get_count(r, doc, "tokens", 0, &p->n_tokens));
     GS_TRY(get_bytes(r, doc, "input_bytes", &p->input_bytes));
     GS_TRY(get_bytes(r, doc, "output_bytes", &p->output_bytes));
-    READ_ROWS("inputs", p->inputs, p->n_inputs, read_input);
-    READ_ROWS("files", p->files, p->n_files, read_file);
-    READ_ROWS("groups", p->groups, p->n_groups, read_group);
-    READ_ROWS("linears", p->linears, p->n_linears, read_linear);
+    GS_TRY(read_rows(r, doc));
     GS_TRY(get_list(r, doc, "types", &list, &n));
     if (n > (int)(sizeof p->types / sizeof p->types[0])) return wrong(r, "types", "a shorter list");
     for (int i = 0; i < n; i++) GS_TRY(read_type(r, json_array_get(list, (size_t)i), &p->types[i]));
