@@ -90,8 +90,8 @@ static void factor_rows_task(void *ctx, int64_t r, int worker)
 }
 
 /* Places j0..j1 of 16 rows, one row per lane. e: the weights, then their errors; sum: what earlier places add; s: scales. */
-static void round_lanes(const round_job *job, float e[NB][LANES], float sum[NB][LANES], const float *s, int8_t *codes,
-                        int64_t lanes)
+static void round_lanes(const round_job *job, float e[NB][LANES], float sum[NB][LANES], const float *s,
+                        int8_t codes[LANES][NB])
 {
     const int64_t in = job->p->in, nb = job->j1 - job->j0;
     for (int64_t j = nb - 1; j >= 0; j--) {
@@ -105,12 +105,11 @@ static void round_lanes(const round_job *job, float e[NB][LANES], float sum[NB][
             acc[2] += gs_w4a4_load(e[i] + 2 * FOUR) * f;
             acc[3] += gs_w4a4_load(e[i] + 3 * FOUR) * f;
         }
-        int8_t *const to = codes + job->p->order[job->j0 + j];
         for (int k = 0; k < LANES / FOUR; k++) {
             const gs_w4a4_four w = gs_w4a4_load(e[j] + k * FOUR), scale = gs_w4a4_load(s + k * FOUR);
             const gs_w4a4_four code = gs_w4a4_code((w + acc[k]) / scale);
             gs_w4a4_store(e[j] + k * FOUR, w - code * scale);
-            for (int64_t r = k * FOUR; r < gs_w4a4_min((k + 1) * FOUR, lanes); r++) to[r * in] = (int8_t)code[r % FOUR];
+            for (int64_t r = 0; r < FOUR; r++) codes[k * FOUR + r][j] = (int8_t)code[r];
         }
     }
 }
@@ -122,15 +121,30 @@ static void block_task(void *ctx, int64_t task, int worker)
     const int64_t in = job->p->in, nb = job->j1 - job->j0, r0 = task * LANES;
     const int64_t lanes = gs_w4a4_min(LANES, job->rows - r0);
     float e[NB][LANES] = {{0}}, sum[NB][LANES] = {{0}}, s[LANES];
+    int8_t codes[LANES][NB];
     for (int64_t r = 0; r < LANES; r++) s[r] = r < lanes ? job->scale[r0 + r] : 1.0f;
     for (int64_t r = 0; r < lanes; r++)
         for (int64_t j = 0; j < nb; j++) {
             e[j][r] = job->w[(r0 + r) * in + job->j0 + j];
             if (job->j1 < in) sum[j][r] = job->carry[(r0 + r) * nb + j];
         }
-    round_lanes(job, e, sum, s, job->codes + r0 * in, lanes);
-    for (int64_t r = 0; r < lanes; r++)
+    round_lanes(job, e, sum, s, codes);
+    for (int64_t r = 0; r < lanes; r++) {
         for (int64_t j = 0; j < nb; j++) job->w[(r0 + r) * in + job->j0 + j] = e[j][r];
+        memcpy(job->codes + (r0 + r) * in + job->j0, codes[r], (size_t)nb);
+    }
+}
+
+/* Codes from the order of rounding to their columns, row by row: done block by block it would go through all cache lines of all
+ * rows once per block. The errors of the row are not needed any more. */
+static void place_task(void *ctx, int64_t row, int worker)
+{
+    (void)worker;
+    const round_job *const job = ctx;
+    const int64_t in = job->p->in;
+    int8_t *const codes = job->codes + row * in, *const copy = (int8_t *)(job->w + row * in);
+    memcpy(copy, codes, (size_t)in);
+    for (int64_t j = 0; j < in; j++) codes[job->p->order[j]] = copy[j];
 }
 
 /* wt is the source of the reordered rows and then room for the factor's rows. */
@@ -149,6 +163,7 @@ static void round_all(round_job *job, gs_compute *c, gs_packed *panel)
         }
         gs_pool_run(c->pool, (job->rows + LANES - 1) / LANES, block_task, job);
     }
+    gs_pool_run(c->pool, job->rows, place_task, job);
 }
 
 void gs_w4a4_round_rows(gs_w4a4_plan *p, gs_compute *c, int64_t rows, const float *scale, int8_t *codes)
