@@ -275,6 +275,8 @@ int gs_job_float_until(const gs_job *job, int block)
     const bool later_kv = kv && block + 1 < job->config.layers;
     if (later_kv || (scores && later_quantized(job, block))) return GS_UNTIL_END;
     const int until = scores ? until_input(last_quantized(job, block)) : GS_UNTIL_NOTHING;
-    if (until == GS_UNTIL_NOTHING && kv) return GS_UNTIL_QKV_OUTPUT;
+    const gs_until kv_until =
+        gs_compat(job->recipe, GS_COMPAT_KV_BEFORE_ROPE) ? GS_UNTIL_QKV_OUTPUT : GS_UNTIL_DENSE_INPUT;
+    if (kv && until < (int)kv_until) return (int)kv_until;
     return until;
 }

@@ -55,11 +55,13 @@ gs_status gs_step_observe(gs_walk *w, gs_error *err)
         gs_kv_range_release(&w->kv);
         gs_kv_range_init(&w->kv, job->config.groups * job->config.head_dim);
     }
+    const bool before_rope = gs_compat(job->recipe, GS_COMPAT_KV_BEFORE_ROPE);
     const gs_block view = gs_transform_view(w->transform, w->weights);
     const gs_taps taps = {.ctx = w,
                           .wants = wants,
                           .input = input,
-                          .qkv_output = kv ? gs_walk_kv_tap : NULL,
+                          .qkv_output = kv && before_rope ? gs_walk_kv_tap : NULL,
+                          .heads = kv && !before_rope ? gs_walk_kv_tap : NULL,
                           .linear = linear,
                           .reference = w->reference};
     for (int64_t s = 0; s < w->float_samples->count; s += w->chunk.count) {

@@ -71,13 +71,15 @@ static gs_status run_stream(gs_walk *w, gs_error *err)
 {
     gs_job *job = w->job;
     const bool last = w->block + 1 == job->config.layers;
+    const bool kv = job->kv_from_anti, before_rope = gs_compat(job->recipe, GS_COMPAT_KV_BEFORE_ROPE);
     const gs_until until = !last ? GS_UNTIL_END : job->smoother->pairs ? GS_UNTIL_4H_INPUT : GS_UNTIL_H4_INPUT;
     const gs_taps taps = {.ctx = w,
                           .wants = wants,
                           .input = input,
                           .linear = linear,
                           .reference = w->reference,
-                          .qkv_output = w->job->kv_from_anti ? gs_walk_kv_tap : NULL};
+                          .qkv_output = kv && before_rope ? gs_walk_kv_tap : NULL,
+                          .heads = kv && !before_rope ? gs_walk_kv_tap : NULL};
     for (int64_t s = 0; s < job->anti.count; s += w->chunk.count) {
         GS_TRY(gs_check_interrupt(err));
         w->chunk = gs_chunk_at(&job->anti, s);

@@ -50,6 +50,12 @@ const gs_compat_row gs_compat_rows[GS_COMPAT_COUNT] = {
          "With do_smooth, and without calibration data, the description has the keys of the key/value cache but "
          "no tensors are written.",
          "Tensors are written with do_smooth; without data the request is refused.", "use_kvcache_quant", true},
+    [GS_COMPAT_KV_BEFORE_ROPE] = {"where the key/value cache is measured",
+                                  "Ranges of keys are taken before the rotary embedding. Engines quantize the rotated "
+                                  "keys, whose two components "
+                                  "of a pair mix: values leave the range and are clipped.",
+                                  "Ranges are those of the keys as they are cached, after the rotary embedding.",
+                                  "use_kvcache_quant", true},
     [GS_COMPAT_SCALE_BIAS_FULL] = {"scale_bias of W4A8_DYNAMIC", "The full [out, in] matrix in float32.",
                                    "Reduced as for models whose names the script knows: row sums "
                                    "for column-parallel linears, 16 partial sums for row-parallel ones.",

@@ -61,7 +61,10 @@ static void default_fallback(void **state)
     assert_int_equal(gs_job_float_until(&job, 0), GS_UNTIL_NOTHING);
     recipe.use_kvcache_quant = true;
     assert_int_equal(gs_job_float_until(&job, 0), GS_UNTIL_END);
+    assert_int_equal(gs_job_float_until(&job, LAYERS - 1), GS_UNTIL_DENSE_INPUT); /* keys as they are cached */
+    recipe.reference_compat = true;
     assert_int_equal(gs_job_float_until(&job, LAYERS - 1), GS_UNTIL_QKV_OUTPUT);
+    recipe.reference_compat = false;
     end(&job);
 }
 
