@@ -112,7 +112,7 @@ static void quantization_config(gs_str *s, const gs_recipe *recipe, const gs_res
     config_line(s, "fa_quant_type", recipe->use_fa_quant ? "\"FAQuant\"" : "null");
     config_int(s, "w_bit", r->w_bit);
     config_int(s, "a_bit", r->a_bit);
-    config_string(s, "dev_type", recipe->device_type);
+    config_string(s, "dev_type", "cpu"); /* where it was computed; the files do not depend on device_type */
     config_double(s, "fraction", recipe->fraction);
     config_int(s, "act_method", recipe->act_method);
     config_bool(s, "co_sparse", r->co_sparse);

@@ -1,8 +1,9 @@
-/* Reading and rebuilding a golden case. A tensor comes from the case's own file, from the pool shared by the cases of a model,
- * or else is the float32 value of the model's tensor of that name. SPDX-License-Identifier: Apache-2.0 */
+/* Reading and rebuilding a golden case. The list of keys says of every tensor where it is: in the pool shared by the cases of a
+ * model, in the model itself, or that it follows from others. SPDX-License-Identifier: Apache-2.0 */
 #include "golden_case.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -73,25 +74,34 @@ static gs_status parse_header(golden_set *set, gs_arena *arena, const char *path
     return status;
 }
 
+/* The program's own reader checks the file first: the bounds of what follows rest on it. */
+static gs_status read_header(golden_set *set, gs_arena *arena, const gs_file *f, gs_error *err)
+{
+    gs_tensor_table table = {0};
+    const gs_status status = gs_safetensors_read_header(f, &table, err);
+    gs_tensor_table_release(&table);
+    if (status != GS_OK) return status;
+    unsigned char length[8];
+    GS_TRY(gs_file_pread(f, 0, length, sizeof length, err));
+    uint64_t n = 0;
+    for (int i = 7; i >= 0; i--) n = n << 8 | length[i];
+    char *header = gs_arena_alloc(arena, n);
+    GS_TRY(gs_file_pread(f, 8, header, n, err));
+    set->header = header;
+    set->header_bytes = n;
+    return parse_header(set, arena, f->path, err);
+}
+
 gs_status golden_read_set(golden_set *set, gs_arena *arena, const char *path, gs_error *err)
 {
     gs_file f = {.fd = -1};
     GS_TRY(gs_file_open(&f, path, err));
-    /* The program's own reader checks the file first: the bounds below rest on it. */
-    gs_tensor_table table = {0};
-    gs_status status = gs_safetensors_read_header(&f, &table, err);
-    gs_tensor_table_release(&table);
+    gs_status status = read_header(set, arena, &f, err);
     if (status != GS_OK) goto done;
-    unsigned char *all = gs_arena_alloc(arena, f.size + 1);
-    status = gs_file_pread(&f, 0, all, f.size, err);
-    if (status != GS_OK) goto done;
-    uint64_t header_bytes = 0;
-    for (int i = 7; i >= 0; i--) header_bytes = header_bytes << 8 | all[i];
-    set->header = (const char *)all + 8;
-    set->header_bytes = header_bytes;
-    status = parse_header(set, arena, path, err);
-    if (status != GS_OK) goto done;
-    for (int i = 0; i < set->count; i++) set->tensors[i].data = all + 8 + header_bytes + set->tensors[i].begin;
+    const uint64_t base = 8 + set->header_bytes;
+    unsigned char *data = gs_arena_alloc(arena, f.size - base + 1);
+    status = gs_file_pread(&f, base, data, f.size - base, err);
+    for (int i = 0; i < set->count; i++) set->tensors[i].data = data + set->tensors[i].begin;
 done:
     gs_file_close(&f);
     return status;
@@ -114,17 +124,42 @@ const golden_tensor *golden_find_part(const golden_set *set, const char *layer, 
     return NULL;
 }
 
+static gs_status take_rules(golden *g, const char *word, gs_error *err)
+{
+    static const char *const words[] = {
+        [GOLDEN_EXACT] = "exact",
+        [GOLDEN_SMOOTHED] = "smoothed",
+        [GOLDEN_SEARCHED] = "searched",
+        [GOLDEN_FORM] = "form",
+    };
+    for (int i = 0; i <= GOLDEN_FORM; i++) {
+        g->rules = (golden_rules)i;
+        if (strcmp(words[i], word) == 0) return GS_OK;
+    }
+    return gs_fail(err, GS_ERR_FILE, "%s/case.txt: unknown rules '%s'", g->dir, word);
+}
+
 static gs_status take_line(golden *g, char *line, gs_error *err)
 {
     char *value = strchr(line, ' ');
     if (value == NULL) return gs_fail(err, GS_ERR_FILE, "%s/case.txt: line '%s' has no value", g->dir, line);
     *value++ = '\0';
-    if (strcmp(line, "model") == 0)
+    if (strcmp(line, "group") == 0)
+        g->group = value;
+    else if (strcmp(line, "rules") == 0)
+        return take_rules(g, value, err);
+    else if (strcmp(line, "like") == 0) {
+        if (g->n_like == GOLDEN_MAX_LIKE)
+            return gs_fail(err, GS_ERR_FILE, "%s/case.txt: more than %d lines 'like'", g->dir, GOLDEN_MAX_LIKE);
+        g->like[g->n_like++] = value;
+    } else if (strcmp(line, "model") == 0)
         g->model = value;
     else if (strcmp(line, "calib") == 0)
         g->calib = value;
     else if (strcmp(line, "anti") == 0)
         g->anti = value;
+    else if (strcmp(line, "less") == 0)
+        g->less = value;
     else if (strcmp(line, "arg") == 0)
         g->args[g->n_args++] = value;
     else if (strcmp(line, "file") == 0) {
@@ -156,14 +191,31 @@ static gs_status read_case(golden *g, gs_error *err)
         if (end != NULL) *end++ = '\0';
         if (*line != '\0' && *line != '#') GS_TRY(take_line(g, line, err));
     }
-    if (g->model == NULL || g->n_files == 0)
-        return gs_fail(err, GS_ERR_FILE, "%s/case.txt: no model or no files", g->dir);
+    if (g->model == NULL || g->group == NULL || g->n_files == 0)
+        return gs_fail(err, GS_ERR_FILE, "%s/case.txt: no group, no model or no files", g->dir);
     return GS_OK;
+}
+
+/* Where a stored file of the case is: here, or with the first case it is like. */
+static const char *stored_path(const golden *g, const char *name, const char *suffix)
+{
+    const char *path = gs_arena_printf(g->arena, "%s/%s%s", g->dir, name, suffix);
+    for (int i = 0; i < g->n_like && !gs_path_exists(path); i++)
+        path = gs_arena_printf(g->arena, "%s/../%s/%s%s", g->dir, g->like[i], name, suffix);
+    return path;
+}
+
+/* The names of the pool and their places; data is read when it is asked for. */
+static gs_status open_pool(golden *g, gs_error *err)
+{
+    const char *path = gs_arena_printf(g->arena, "%s/../../pool/%s.safetensors", g->dir, g->model);
+    GS_TRY(gs_file_open(&g->pool_file, path, err));
+    return read_header(&g->pool, g->arena, &g->pool_file, err);
 }
 
 gs_status golden_open(golden *g, const char *case_dir, gs_error *err)
 {
-    *g = (golden){.arena = gs_arena_create()};
+    *g = (golden){.arena = gs_arena_create(), .pool_file = {.fd = -1}};
     char *dir = gs_arena_strdup(g->arena, case_dir);
     for (size_t n = strlen(dir); n > 1 && dir[n - 1] == '/'; n--) dir[n - 1] = '\0';
     g->dir = dir;
@@ -174,7 +226,7 @@ gs_status golden_open(golden *g, const char *case_dir, gs_error *err)
     for (int i = 0; i < g->n_files; i++) {
         golden_file *f = &g->files[i];
         if (strcmp(f->kind, "tensors") != 0) continue;
-        const char *path = gs_arena_printf(g->arena, "%s/%s.header", dir, f->name);
+        const char *path = stored_path(g, f->name, ".header");
         f->set.name = f->name;
         GS_TRY(read_text(g->arena, path, &f->set.header, &f->set.header_bytes, err));
         GS_TRY(parse_header(&f->set, g->arena, path, err));
@@ -185,6 +237,7 @@ gs_status golden_open(golden *g, const char *case_dir, gs_error *err)
 void golden_close(golden *g)
 {
     gs_checkpoint_close(&g->checkpoint);
+    gs_file_close(&g->pool_file);
     gs_arena_free(g->arena);
     *g = (golden){0};
 }
@@ -196,55 +249,93 @@ const char *golden_arg(const golden *g, const char *option)
     return NULL;
 }
 
-/* The pool may hold the codes of a weight that this case keeps in float: the type decides. */
-static void take_from(golden_tensor *t, const golden_set *source)
+/* The value of the model's tensor of that name. */
+static gs_status from_model(golden *g, golden_tensor *t, gs_error *err)
 {
-    const golden_tensor *s = golden_find(source, t->name);
-    if (t->data == NULL && s != NULL && s->dtype == t->dtype && s->bytes == t->bytes) t->data = s->data;
+    const gs_tensor *m = gs_checkpoint_find(&g->checkpoint, t->name);
+    if (m == NULL || t->dtype != GS_F32 || m->elements != t->elements)
+        return gs_fail(err, GS_ERR_FILE, "%s: %s is not a tensor of %s", g->dir, t->name, g->model);
+    float *values = gs_arena_alloc(g->arena, t->bytes + 1);
+    GS_TRY(gs_checkpoint_read_f32(&g->checkpoint, m, values, err));
+    t->data = (const unsigned char *)values;
+    return GS_OK;
 }
 
+static int by_name(const void *key, const void *tensor) { return strcmp(key, ((const golden_tensor *)tensor)->name); }
+
+static gs_status from_pool(golden *g, golden_tensor *t, const char *key, gs_error *err)
+{
+    golden_tensor *p =
+        bsearch(key, g->pool.tensors, (size_t)g->pool.count, sizeof *g->pool.tensors, by_name); /* sorted by name */
+    if (p == NULL || p->dtype != t->dtype || p->bytes != t->bytes)
+        return gs_fail(err, GS_ERR_FILE, "%s: %s: the pool of %s has no fitting tensor %s", g->dir, t->name, g->model,
+                       key);
+    unsigned char *data = gs_arena_alloc(g->arena, t->bytes + 1);
+    GS_TRY(gs_file_pread(&g->pool_file, 8 + g->pool.header_bytes + p->begin, data, t->bytes, err));
+    t->data = data;
+    return GS_OK;
+}
+
+/* One word per tensor, in the order of the data. What follows from other tensors comes after them. */
 gs_status golden_load(golden *g, golden_set *set, gs_error *err)
 {
-    const char *own_path = gs_arena_printf(g->arena, "%s/%s.own.safetensors", g->dir, set->name);
-    const char *pool_path = gs_arena_printf(g->arena, "%s/../../pool/%s.safetensors", g->dir, g->model);
-    golden_set own = {0}, pool = {0};
-    if (gs_path_exists(own_path)) GS_TRY(golden_read_set(&own, g->arena, own_path, err));
-    GS_TRY(golden_read_set(&pool, g->arena, pool_path, err));
+    const char *text = NULL;
+    size_t n = 0;
+    const char *path = stored_path(g, set->name, ".keys");
+    GS_TRY(read_text(g->arena, path, &text, &n, err));
+    if (g->pool.tensors == NULL) GS_TRY(open_pool(g, err));
+    char *rest = gs_arena_strdup(g->arena, text);
+    const char **how = gs_arena_alloc(g->arena, (size_t)(set->count + 1) * sizeof *how);
     for (int i = 0; i < set->count; i++) {
         golden_tensor *t = &set->tensors[i];
-        take_from(t, &own);
-        take_from(t, &pool);
-        if (t->data != NULL) continue;
-        const gs_tensor *m = gs_checkpoint_find(&g->checkpoint, t->name);
-        if (m == NULL || t->dtype != GS_F32 || m->elements != t->elements)
-            return gs_fail(err, GS_ERR_FILE, "%s: %s is neither stored nor a tensor of %s", g->dir, t->name, g->model);
-        float *values = gs_arena_alloc(g->arena, t->bytes + 1);
-        GS_TRY(gs_checkpoint_read_f32(&g->checkpoint, m, values, err));
-        t->data = (const unsigned char *)values;
+        how[i] = strsep(&rest, "\n");
+        if (how[i] == NULL || how[i][0] == '\0')
+            return gs_fail(err, GS_ERR_FILE, "%s: fewer keys than the %d tensors", path, set->count);
+        if (strcmp(how[i], "-") == 0)
+            GS_TRY(from_model(g, t, err));
+        else if (!golden_follows(how[i]))
+            GS_TRY(from_pool(g, t, how[i], err));
     }
+    for (int i = 0; i < set->count; i++)
+        if (set->tensors[i].data == NULL && strncmp(how[i], "codes", 5) == 0)
+            GS_TRY(golden_follow(g, set, &set->tensors[i], how[i], err));
+    for (int i = 0; i < set->count; i++)
+        if (set->tensors[i].data == NULL) GS_TRY(golden_follow(g, set, &set->tensors[i], how[i], err));
     return GS_OK;
 }
 
 gs_status golden_bytes(golden *g, const golden_file *file, const char **data, size_t *n, gs_error *err)
 {
-    const char *dir = strcmp(file->kind, "model") == 0 ? g->model_dir : g->dir;
-    return read_text(g->arena, gs_arena_printf(g->arena, "%s/%s", dir, file->name), data, n, err);
+    const char *path = strcmp(file->kind, "model") == 0 ? gs_arena_printf(g->arena, "%s/%s", g->model_dir, file->name)
+                                                        : stored_path(g, file->name, "");
+    return read_text(g->arena, path, data, n, err);
 }
 
-/* length, header and data in one piece */
+/* length, header and data in one piece; zeros where no numbers are stored */
 static gs_status join_set(golden *g, golden_set *set, const char **data, size_t *n, gs_error *err)
 {
-    GS_TRY(golden_load(g, set, err));
+    if (g->rules != GOLDEN_FORM) GS_TRY(golden_load(g, set, err));
     uint64_t end = 0;
     for (int i = 0; i < set->count; i++)
         if (set->tensors[i].begin + set->tensors[i].bytes > end) end = set->tensors[i].begin + set->tensors[i].bytes;
     *n = 8 + set->header_bytes + end;
     unsigned char *out = gs_arena_alloc(g->arena, *n);
+    memset(out, 0, *n);
     for (int i = 0; i < 8; i++) out[i] = (unsigned char)((uint64_t)set->header_bytes >> (8 * i));
     memcpy(out + 8, set->header, set->header_bytes);
-    for (int i = 0; i < set->count; i++)
+    for (int i = 0; i < set->count && g->rules != GOLDEN_FORM; i++)
         memcpy(out + 8 + set->header_bytes + set->tensors[i].begin, set->tensors[i].data, set->tensors[i].bytes);
     *data = (const char *)out;
+    return GS_OK;
+}
+
+/* Without a sync: nobody's work is in it. */
+static gs_status write_file(const char *path, const char *data, size_t n, unsigned mode, gs_error *err)
+{
+    FILE *f = fopen(path, "wb");
+    if (f == NULL) return gs_fail_errno(err, errno, "%s", path);
+    const bool written = fwrite(data, 1, n, f) == n;
+    if (fclose(f) != 0 || !written || chmod(path, mode) != 0) return gs_fail_errno(err, errno, "%s", path);
     return GS_OK;
 }
 
@@ -260,7 +351,7 @@ gs_status golden_expand(golden *g, const char *dir, gs_error *err)
             GS_TRY(join_set(g, &f->set, &data, &n, err));
         else
             GS_TRY(golden_bytes(g, f, &data, &n, err));
-        GS_TRY(gs_file_write_all(gs_arena_printf(g->arena, "%s/%s", dir, f->name), data, n, f->mode, err));
+        GS_TRY(write_file(gs_arena_printf(g->arena, "%s/%s", dir, f->name), data, n, f->mode, err));
     }
     return GS_OK;
 }

@@ -7,7 +7,8 @@
 
 /* The worst difference of each kind of tensor, whether or not it was allowed. */
 typedef enum golden_figure {
-    FIGURE_CODE,         /* largest difference of an int8 code */
+    FIGURE_CODE,         /* largest difference of a code */
+    FIGURE_CODE_SHARE,   /* share of codes that differ */
     FIGURE_WEIGHT_SCALE, /* relative */
     FIGURE_WEIGHT_OFFSET,
     FIGURE_FLOAT,       /* relative; tensors that are not quantized */
@@ -18,6 +19,7 @@ typedef enum golden_figure {
     FIGURE_DEQ,       /* deq_scale / input_scale, relative */
     FIGURE_BIAS_SELF, /* quant_bias against the file's own tensors */
     FIGURE_BIAS,      /* quant_bias against the golden, where the range agrees */
+    FIGURE_SMOOTH,    /* share of weights whose product with the norm has moved */
     FIGURE_COUNT
 } golden_figure;
 
