@@ -149,9 +149,22 @@ for texts in texts many; do
 done
 check "enough tokens" test "$(json_number "$scratch/way.json" tokens)" -gt 2048
 
-# Memory on the mini model, where the construction is what counts.
-"$quant" --quiet --model_path "$demo" --save_directory "$scratch/demo" "${w4a4[@]}" --w4a4_all True --json "$scratch/demo.json" >"$log" 2>&1 ||
-    fail "mini model: $(cat "$log")"
-[ $sanitized = yes ] || check "measured memory is at most the plan's" awk -v m="$(json_number "$scratch/demo.json" measured_peak_bytes)" \
-    -v p="$(json_number "$scratch/demo.json" planned_peak_bytes)" 'BEGIN { exit !(m > 0 && m <= 1.02 * p) }'
+# The mini model, as it is served: the divergence of the same construction in float64 (0.0144, 0.0251) within 15 %, where plain rounding has
+# 1.2; and with d of dense_4h_to_h in the rows of a float dense_h_to_4h. A d in the wrong place costs far more than these limits.
+mini() {
+    local out=$1 limit=$2
+    shift 2
+    "$quant" --quiet --model_path "$demo" --save_directory "$scratch/$out" "${w4a4[@]}" --calib_file "$GS_SOURCE_DIR/demo/calib.json" \
+        --json "$scratch/$out.json" "$@" >"$log" 2>&1 || fail "$out: $(cat "$log")"
+    "$GLMSLIM" eval --quiet --model_path "$demo" --quant_path "$scratch/$out" --text "$GS_SOURCE_DIR/demo/eval.txt" --json "$scratch/eval.json" >"$log" 2>&1 ||
+        fail "$out, eval: $(cat "$log")"
+    check "$out: KL $(json_number "$scratch/eval.json" kl_mean) is below $limit" \
+        awk -v k="$(json_number "$scratch/eval.json" kl_mean)" -v l="$limit" 'BEGIN { exit !(k > 0 && k < l) }'
+}
+mini mini 0.0166
+mini mini-all 0.0289 --w4a4_all True
+# shellcheck disable=SC2046
+mini mini-float 0.0289 --disable_names $(for l in 0 1 2 3; do name $l $h4 && echo; done)
+[ $sanitized = yes ] || check "measured memory is at most the plan's" awk -v m="$(json_number "$scratch/mini-all.json" measured_peak_bytes)" \
+    -v p="$(json_number "$scratch/mini-all.json" planned_peak_bytes)" 'BEGIN { exit !(m > 0 && m <= 1.02 * p) }'
 finish
