@@ -174,8 +174,9 @@ typedef struct gs_report_message {
 } gs_report_message;
 
 typedef struct gs_report {
-    char *quant_type; /* model_quant_type */
-    char *output;     /* directory */
+    char *quant_type;  /* model_quant_type */
+    const char *codes; /* what that name does not say about the codes; NULL = nothing */
+    char *output;      /* directory */
     bool dry_run;
     gs_linear_result *linears;
     int n_linears;

@@ -95,6 +95,8 @@ void gs_report_plan(gs_job *job)
     r->n_linears = job->n_linears;
     for (int i = 0; i < job->n_linears; i++) plan_linear(job, i, &r->linears[i]);
     if (!r->quant_type) r->quant_type = gs_strdup(gs_quant_type_name(job->resolved.type));
+    if (job->resolved.sparse_dynamic)
+        r->codes = "sparse: 4 bit steps and int8 outliers, in the form of W8A8_DYNAMIC, which engines load";
     if (!r->output) r->output = gs_strdup(job->recipe->save_directory);
     plan_types(r, &job->manifest);
     plan_files(r, &job->manifest.layout);

@@ -76,6 +76,9 @@ const gs_compat_row gs_compat_rows[GS_COMPAT_COUNT] = {
                                    "The scales are calibrated and written. With tp_size 1 the script's key alone is "
                                    "written under --reference_compat, with more cards the library's files.",
                                    "use_reduce_quant", true},
+    [GS_COMPAT_SPARSE_DYNAMIC] = {"low-bit sparse codes with is_dynamic",
+                                  "w4a8 with is_lowbit, open_outlier True and is_dynamic is refused.",
+                                  "Sparse codes are written as W8A8_DYNAMIC, which engines load.", "is_dynamic", true},
 };
 
 bool gs_compat(const gs_recipe *r, gs_compat_id id)

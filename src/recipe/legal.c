@@ -125,8 +125,8 @@ static gs_status check_group(const gs_recipe *r, gs_resolved *s, gs_str *notes, 
         if (r->do_smooth) gs_recipe_warn(notes, "do_smooth has no effect on per-group quantization");
         if (g == 32) gs_recipe_warn(notes, "group_size 32 is refused by MindIE; it loads 64, 128 and 256");
     }
-    const bool sparse = s->co_sparse || (r->is_lowbit && !r->is_dynamic);
-    if (w4a8 && !sparse && !(r->is_dynamic && s->per_group))
+    const bool lowbit = r->is_lowbit && (!r->is_dynamic || s->per_group || !gs_compat(r, GS_COMPAT_SPARSE_DYNAMIC));
+    if (w4a8 && !s->co_sparse && !lowbit)
         return gs_fail(err, GS_ERR_USAGE,
                        "W4A8_DYNAMIC should be used with per-group quantization and dynamic quantization");
     return GS_OK;
@@ -215,7 +215,7 @@ static gs_status find_type(const gs_recipe *r, gs_resolved *s, gs_error *err)
     else if (w == 4 && a == 16)
         s->type = GS_Q_W4A16;
     else if (w == 4 && a == 8)
-        s->type = !r->is_dynamic ? GS_Q_W8A8S : s->co_sparse ? GS_Q_W8A8_DYNAMIC : GS_Q_W4A8_DYNAMIC;
+        s->type = !r->is_dynamic ? GS_Q_W8A8S : s->per_group ? GS_Q_W4A8_DYNAMIC : GS_Q_W8A8_DYNAMIC;
     else if (w == 4 && a == 4)
         s->type = GS_Q_W4A4_FLATQUANT_DYNAMIC;
     else
@@ -271,6 +271,7 @@ gs_status gs_recipe_resolve(const gs_recipe *r, gs_resolved *out, gs_str *notes,
     GS_TRY(check_level(r, &s, err));
     GS_TRY(check_rest(r, err));
     GS_TRY(find_type(r, &s, err));
+    s.sparse_dynamic = s.type == GS_Q_W8A8_DYNAMIC && s.w_bit == 4;
     GS_TRY(check_cards(r, &s, err));
     GS_TRY(check_device(r, notes, err));
     s.npu_dtypes = strcmp(r->save_dtype, "checkpoint") == 0;

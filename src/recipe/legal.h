@@ -25,10 +25,11 @@ typedef struct gs_resolved {
     bool co_sparse;    /* after is_lowbit's override */
     bool lowbit_class; /* weights of spec/01 §9.3 */
     bool per_group;
-    int group_size;    /* -1 unless per_group */
-    int disable_level; /* n of L<n> */
-    int ranks;         /* cards that are simulated: tp_size */
-    bool comm;         /* scales of quantized communication are computed and written */
+    int group_size;      /* -1 unless per_group */
+    int disable_level;   /* n of L<n> */
+    bool sparse_dynamic; /* sparse codes with activation scales at run time, written as W8A8_DYNAMIC */
+    int ranks;           /* cards that are simulated: tp_size */
+    bool comm;           /* scales of quantized communication are computed and written */
     bool comm_per_rank;
     bool npu_dtypes; /* save_dtype checkpoint: dtypes of spec/06 §5 */
     bool extras;     /* report and manifest go into the output: neither no_extras nor reference_compat */

@@ -251,6 +251,7 @@ char *gs_report_json(const gs_report *r, const gs_recipe *recipe, size_t *n)
     gs_json_out_key(j, "dry_run");
     gs_json_out_bool(j, r->dry_run);
     put_key_text(j, "quant_type", r->quant_type);
+    put_key_text(j, "codes", r->codes);
     put_key_text(j, "output", r->output);
     put_key_text(j, "pass", r->pass);
     put_int(j, "samples", r->n_samples);

@@ -41,6 +41,7 @@ void gs_duration_text(double s, char out[32])
 
 static void add_types(const gs_report *r, gs_str *out)
 {
+    if (r->codes != NULL) gs_str_printf(out, "  codes: %s\n", r->codes);
     for (int i = 0; i < r->n_types; i++) {
         char size[32];
         gs_bytes_text(r->types[i].bytes, size);

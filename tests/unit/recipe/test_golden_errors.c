@@ -49,8 +49,6 @@ static const golden own_messages[] = {
      "Validation failed for argument 'tokenizer_args': String length must be between 2 and 4096"},
     {"err-unknown-flag", "--foo 1", "unrecognized arguments: --foo 1"},
     {"err-w4a4-static", "--w_bit 4 --a_bit 4", "W4A4 should be used with dynamic quantization"},
-    {"err-w4a8-dynamic-oo", "--w_bit 4 --a_bit 8 --is_lowbit True --is_dynamic True",
-     "W4A8_DYNAMIC should be used with per-group quantization and dynamic quantization"},
     {"err-w4a8-plain", "--w_bit 4 --a_bit 8",
      "W4A8_DYNAMIC should be used with per-group quantization and dynamic quantization"},
     {"err-tp3", "--tp_size 3", "tp_size should be in f[2, 4, 8, 16], but got 3."},

@@ -51,6 +51,34 @@ static void test_order(void **state)
                    "tp_size should be");
 }
 
+static void expect_type(const char *line, gs_quant_type type, bool sparse_dynamic)
+{
+    asked a;
+    ask(&a, line);
+    if (a.status != GS_OK) fail_msg("%s: %s", line, a.error.text);
+    assert_int_equal(a.resolved.type, type);
+    assert_int_equal(a.resolved.sparse_dynamic, sparse_dynamic);
+    ask_close(&a);
+}
+
+static void test_sparse_dynamic(void **state)
+{
+    (void)state;
+    static const char lowbit[] = "--w_bit 4 --a_bit 8 --is_lowbit True --is_dynamic True";
+    char line[256];
+    expect_type(lowbit, GS_Q_W8A8_DYNAMIC, true);
+    expect_type("--co_sparse True --is_dynamic True", GS_Q_W8A8_DYNAMIC, true);
+    expect_type("--co_sparse True --is_dynamic True --reference_compat", GS_Q_W8A8_DYNAMIC, true);
+    expect_type("--is_dynamic True", GS_Q_W8A8_DYNAMIC, false);
+    expect_type("--is_dynamic True --is_lowbit True", GS_Q_W8A8_DYNAMIC, false);
+    snprintf(line, sizeof line, "%s --open_outlier False", lowbit);
+    expect_type(line, GS_Q_W4A8_DYNAMIC, false);
+    snprintf(line, sizeof line, "%s --reference_compat", lowbit);
+    expect_failure(line, GS_ERR_USAGE, "W4A8_DYNAMIC should be used with per-group quantization");
+    expect_failure("--w_bit 4 --is_dynamic True", GS_ERR_USAGE, "W4A8_DYNAMIC should be used with");
+    expect_failure("--w_bit 4", GS_ERR_USAGE, "W4A8_DYNAMIC should be used with");
+}
+
 static void expect_cards(const char *line, int ranks, bool comm, bool per_rank)
 {
     asked a;
@@ -250,9 +278,11 @@ static void test_compat_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_resolved),    cmocka_unit_test(test_order),          cmocka_unit_test(test_cards),
-        cmocka_unit_test(test_required),    cmocka_unit_test(test_boundaries),     cmocka_unit_test(test_device),
-        cmocka_unit_test(test_notes),       cmocka_unit_test(test_tokenizer_args), cmocka_unit_test(test_program),
+        cmocka_unit_test(test_resolved),       cmocka_unit_test(test_order),
+        cmocka_unit_test(test_cards),          cmocka_unit_test(test_sparse_dynamic),
+        cmocka_unit_test(test_required),       cmocka_unit_test(test_boundaries),
+        cmocka_unit_test(test_device),         cmocka_unit_test(test_notes),
+        cmocka_unit_test(test_tokenizer_args), cmocka_unit_test(test_program),
         cmocka_unit_test(test_compat_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
