@@ -22,7 +22,7 @@ work=$(mktemp -d)
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
 down="--disable_names transformer.output_layer"
 
-# label, then the options; @ leaves out m3, which wants 4 or 8 bits of the weights. down_int8: the MLP's second linear is quantized too.
+# label, then the options; @ leaves out m3, which refuses these bits. down_int8: the MLP's second linear is quantized too.
 schemes() {
     cat <<LIST
 W8A8 min-max|--act_method 1
@@ -47,7 +47,7 @@ W4A16 group 128|--w_bit 4 --a_bit 16 --is_lowbit True --open_outlier False --gro
 W4A16 group 32|--w_bit 4 --a_bit 16 --is_lowbit True --open_outlier False --group_size 32
 W4A16 outlier split|--w_bit 4 --a_bit 16 --is_lowbit True
 W4A8_DYNAMIC group 64|--w_bit 4 --is_lowbit True --open_outlier False --is_dynamic True
-W4A4|--w_bit 4 --a_bit 4 --is_dynamic True
+W4A4|@--w_bit 4 --a_bit 4 --is_dynamic True
 FA, linears float|@--w_bit 16 --a_bit 16 --use_fa_quant True
 FLOAT|@--w_bit 16 --a_bit 16
 LIST
