@@ -304,7 +304,7 @@ static void test_rewrite_config(void **state)
          "        \"mm_tensor\": false,\n        \"w_sym\": true,\n        \"open_outlier\": true,\n        "
          "\"is_dynamic\": false\n    }"},
     };
-    compare_config(sets, 1, GS_SOURCE_DIR "/tests/golden/cases/w8a8-act1/config.json");
+    compare_config(sets, 1, GS_SOURCE_DIR "/tests/golden/cases/calib-emptyprompt/config.json");
     compare_config(sets, 3, GS_SOURCE_DIR "/tests/golden/cases/w8a8-act1-mindie/config.json");
 }
 

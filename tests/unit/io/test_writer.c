@@ -68,8 +68,8 @@ static void same_header(const char *path, uint64_t shard_limit)
 static void test_golden_headers(void **state)
 {
     (void)state;
-    same_header(CASES "w8a8-act1-mindie/quant_model_weight_w8a8.safetensors.header", 0);
-    same_header(CASES "w8a8c8-act2/quant_model_weight_w8a8.safetensors.header", 0);
+    same_header(CASES "calib-emptyprompt/quant_model_weight_w8a8.safetensors.header", 0);
+    same_header(CASES "w8a8c8-act1/quant_model_weight_w8a8.safetensors.header", 0);
     same_header(CASES "w8a8-part1/quant_model_weight_w8a8-00001-of-00001.safetensors.header", (uint64_t)1 << 30);
 }
 
