@@ -5,10 +5,12 @@
 #include <string.h>
 
 #include "cli/common.h"
+#include "format/verify.h"
 #include "recipe/compat.h"
 
 static const char *const exit_codes[][2] = {
     {"0", "Done."},
+    {"1", "diff: the directories differ."},
     {"2", "Illegal options or combination of options."},
     {"3", "The operating system refused: no permission, no space."},
     {"4", "The content of a file is wrong."},
@@ -158,6 +160,8 @@ static void man_page(gs_str *out)
                 "glmslim quant --model_path glm-4-9b --save_directory out --dry_run");
     add_example(out, "What came out:", "glmslim inspect out");
     add_example(out, "How good it is:", "glmslim eval --model_path glm-4-9b --quant_path out --text eval.txt");
+    add_example(out, "Would an engine run it rightly?",
+                "glmslim verify out --model_path glm-4-9b --target vllm-ascend");
 }
 
 int gs_cmd_docs(int argc, char **argv)
@@ -171,12 +175,14 @@ int gs_cmd_docs(int argc, char **argv)
         gs_options_markdown(&text);
     else if (strcmp(what, "differences") == 0)
         gs_compat_markdown(&text);
+    else if (strcmp(what, "verify") == 0)
+        gs_verify_markdown(&text);
     else if (strcmp(what, "recipes") == 0)
         recipes_markdown(&text);
     else if (strcmp(what, "man") == 0)
         man_page(&text);
     else
-        status = gs_fail(&err, GS_ERR_USAGE, "docs prints options, differences, recipes or man");
+        status = gs_fail(&err, GS_ERR_USAGE, "docs prints options, differences, verify, recipes or man");
     fwrite(text.data, 1, text.len, stdout);
     gs_str_release(&text);
     return gs_cli_finish(status, &err);

@@ -5,6 +5,10 @@
  *   surgeon replace FILE OLD NEW                 the first OLD in the header becomes NEW; length field and data follow
  *   surgeon length FILE NUMBER                   the header's length field alone
  *   surgeon poke FILE TENSOR ELEMENT HEX         bytes over an element, lowest first
+ *   surgeon drop FILE TENSOR                     the file without the tensor
+ *   surgeon copy FILE TENSOR NAME                the file with the tensor a second time, under another name
+ *   surgeon deq FILE TENSOR                      deq_scale in its other encoding: F32 to the bits in I64, and back
+ *   surgeon swap FILE TENSOR ROW ROW             two rows change places
  * Exit 1 with a message if that cannot be done: a test must not go on with an undamaged file.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
@@ -14,6 +18,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "io/checkpoint.h"
+#include "io/writer.h"
 #include "num/num.h"
 
 enum { LENGTH_BYTES = 8 };
@@ -199,6 +204,87 @@ static void poke(const char *path, const char *name, const char *element, const 
     release(&p);
 }
 
+/* The other encoding of deq_scale. */
+static void convert(const gs_tensor *from, gs_dtype to, const char *src, char *dst)
+{
+    for (int64_t i = 0; i < from->elements; i++) {
+        int32_t bits;
+        int64_t wide;
+        if (to == GS_I64) {
+            memcpy(&bits, src + 4 * i, 4);
+            wide = bits;
+            memcpy(dst + 8 * i, &wide, 8);
+        } else {
+            memcpy(&wide, src + 8 * i, 8);
+            bits = (int32_t)wide;
+            memcpy(dst + 4 * i, &bits, 4);
+        }
+    }
+}
+
+typedef enum change { DROP, COPY, DEQ } change;
+
+/* Writes the file again, with one tensor changed. */
+static void rebuild(const char *path, const char *name, change what, const char *new_name)
+{
+    patient p;
+    gs_layout l;
+    gs_error err;
+    size_t n;
+    admit(&p, path);
+    const gs_tensor *subject = find(&p, name);
+    const gs_dtype other = subject->dtype == GS_I64 ? GS_F32 : GS_I64;
+    const gs_tensor **source = gs_alloc_array((size_t)p.table.count + 1, sizeof *source);
+    gs_layout_init(&l);
+    for (int64_t i = 0; i < p.table.count; i++) {
+        const gs_tensor *t = &p.table.tensors[i];
+        if (t == subject && what == DROP) continue;
+        source[gs_layout_add(&l, t->name, t == subject && what == DEQ ? other : t->dtype, t->rank, t->shape)] = t;
+    }
+    if (what == COPY) source[gs_layout_add(&l, new_name, subject->dtype, subject->rank, subject->shape)] = subject;
+    if (gs_layout_plan(&l, "x", 0, &err) != GS_OK) stop("plan", err.text);
+    char *header = gs_layout_header(&l, 0, &n), *data = gs_alloc((size_t)l.files[0].bytes);
+    memcpy(data, header, n);
+    for (int64_t i = 0; i < l.count; i++) {
+        char *raw = gs_alloc((size_t)source[i]->bytes + 1);
+        read_tensor(&p, source[i], 0, raw, (size_t)source[i]->bytes);
+        if (l.tensors[i].dtype == source[i]->dtype)
+            memcpy(data + l.tensors[i].offset, raw, (size_t)source[i]->bytes);
+        else
+            convert(source[i], other, raw, data + l.tensors[i].offset);
+        gs_free(raw);
+    }
+    write_whole(path, data, (size_t)l.files[0].bytes);
+    gs_free(header);
+    gs_free(data);
+    gs_free(source);
+    gs_layout_release(&l);
+    release(&p);
+}
+
+static void swap_rows(const char *path, const char *name, const char *one, const char *other)
+{
+    patient p;
+    char *data;
+    size_t n;
+    admit(&p, path);
+    const gs_tensor *t = find(&p, name);
+    const int64_t row[] = {atoll(one), atoll(other)};
+    if (t->rank != 2 || row[0] < 0 || row[1] < 0 || row[0] >= t->shape[0] || row[1] >= t->shape[0])
+        stop("no such row", name);
+    const size_t bytes = (size_t)(t->bytes / (uint64_t)t->shape[0]);
+    read_whole(path, &data, &n);
+    char *a = data + t->offset + (size_t)row[0] * bytes, *b = data + t->offset + (size_t)row[1] * bytes;
+    for (size_t i = 0; i < bytes; i++) {
+        const char c = a[i];
+        a[i] = b[i];
+        b[i] = c;
+    }
+    write_whole(path, data, n);
+    gs_free(data);
+    release(&p);
+}
+
 int main(int argc, char **argv)
 {
     const char *verb = argc > 2 ? argv[1] : "";
@@ -210,6 +296,14 @@ int main(int argc, char **argv)
         set_length(argv[2], argv[3]);
     else if (argc == 6 && strcmp(verb, "poke") == 0)
         poke(argv[2], argv[3], argv[4], argv[5]);
+    else if (argc == 4 && strcmp(verb, "drop") == 0)
+        rebuild(argv[2], argv[3], DROP, NULL);
+    else if (argc == 4 && strcmp(verb, "deq") == 0)
+        rebuild(argv[2], argv[3], DEQ, NULL);
+    else if (argc == 5 && strcmp(verb, "copy") == 0)
+        rebuild(argv[2], argv[3], COPY, argv[4]);
+    else if (argc == 6 && strcmp(verb, "swap") == 0)
+        swap_rows(argv[2], argv[3], argv[4], argv[5]);
     else if (!lists && !prints && !values)
         stop("usage", "see the head of the source");
     if (!lists && !prints && !values) return 0;

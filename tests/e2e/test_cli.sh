@@ -58,7 +58,7 @@ expect unknown 2 "$program" quantise && says unknown err 'there is no command "q
 expect bare-option 2 "$program" --w_bit 8 && says bare-option err "glmslim quant --w_bit"
 expect version 0 "$program" version --json v.json && says version out "glmslim 0" && says version v.json '"glmslim": "0'
 expect version-option 0 "$program" --version && says version-option out "instruction sets"
-for what in options differences; do
+for what in options differences verify; do
     expect "docs-$what" 0 "$program" docs "$what"
     true_that "docs-$what" cmp -s out "$GS_SOURCE_DIR/docs/$what.md"
 done

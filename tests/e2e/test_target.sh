@@ -39,7 +39,7 @@ equal "mindie is the default layout" "$(model "$scratch/mindie")" "$(model "$scr
 check "mindie, no message about the name" test "$(grep -c _name_or_path "$scratch/mindie.log")" = 0
 tiny model
 sed -i '/_name_or_path/d' "$scratch/model/config.json"
-sed -i "/top_k/d" "$scratch/model/generation_config.json"
+sed -i s/top_k/top/ "$scratch/model/generation_config.json"
 run named "$scratch/model" --target mindie
 equal "mindie, name" "$(value "$scratch/named" _name_or_path)" glm-4-9b
 says "mindie, messages" "$scratch/named.log" 'gets _name_or_path "glm-4-9b"' "has no top_k" "only 512 words"
