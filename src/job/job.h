@@ -111,6 +111,9 @@ void gs_job_message(const gs_job *job, gs_level level, const char *fmt, ...) GS_
 void gs_job_progress(gs_job *job, const char *step, int block);
 void gs_job_phase(gs_job *job, const char *name, double seconds); /* adds to the phase of that name */
 
+/* check.c: what verify can say without reading weights again; a fault is an internal error. Not under --reference_compat. */
+gs_status gs_job_check_output(gs_job *job, const char *dir, gs_error *err) GS_CHECKED;
+
 /* finish.c: index, description, config.json, copied files. */
 gs_status gs_job_side_files(const gs_job *job, const char *dir, gs_error *err) GS_CHECKED;
 /* One of them, mode 0600; frees text. */

@@ -33,6 +33,9 @@ static gs_status write_output(gs_job *job, const char *dir, gs_error *err)
     gs_writer_free(writer);
     if (status == GS_OK) status = gs_job_side_files(job, dir, err);
     gs_job_phase(job, "finish", gs_seconds() - t0);
+    const double t2 = gs_seconds();
+    if (status == GS_OK) status = gs_job_check_output(job, dir, err);
+    gs_job_phase(job, "check", gs_seconds() - t2);
     if (status == GS_OK) gs_report_results(job);
     const double t1 = gs_seconds();
     if (status == GS_OK) status = gs_job_extras(job, dir, err);
