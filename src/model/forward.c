@@ -41,10 +41,9 @@ gs_chunk gs_chunk_at(const gs_samples *s, int64_t first)
 int64_t gs_chunk_rows_max(const gs_samples *s)
 {
     int64_t most = 0;
-    for (int64_t first = 0; first < s->count;) {
+    for (int64_t first = 0; first < s->count; first++) {
         const gs_chunk c = gs_chunk_at(s, first);
         if (c.rows > most) most = c.rows;
-        first += c.count;
     }
     return most;
 }

@@ -18,7 +18,7 @@ typedef struct gs_chunk {
 /* The next chunk starting at sample `first`: whole samples up to GS_CHUNK_ROWS rows, or one longer sample. */
 #define GS_CHUNK_ROWS 512
 gs_chunk gs_chunk_at(const gs_samples *s, int64_t first);
-int64_t gs_chunk_rows_max(const gs_samples *s); /* the largest chunk */
+int64_t gs_chunk_rows_max(const gs_samples *s); /* the largest chunk, wherever the first one ends */
 
 /* One block's parameters in memory. norm vectors: [hidden] float32. */
 typedef struct gs_block {

@@ -345,6 +345,17 @@ static void chunks(void **state)
     assert_int_equal(gs_chunk_rows_max(&s), 1087);
     const gs_samples none = {.start = start};
     assert_int_equal(gs_chunk_rows_max(&none), 0);
+    /* The first sample may be a chunk of its own; then the others meet differently. */
+    int64_t other[] = {0, 300, 550, 810, 1100};
+    const gs_samples shifted = {.count = 4, .tokens = 1100, .longest = 300, .start = other};
+    assert_int_equal(gs_chunk_at(&shifted, 0).rows, 300);
+    assert_int_equal(gs_chunk_at(&shifted, 1).rows, 510);
+    assert_int_equal(gs_chunk_at(&shifted, 2).rows, 260);
+    int64_t worse[] = {0, 200, 500, 710, 1000};
+    const gs_samples from_second = {.count = 4, .tokens = 1000, .longest = 300, .start = worse};
+    assert_int_equal(gs_chunk_at(&from_second, 0).rows, 500);
+    assert_int_equal(gs_chunk_at(&from_second, 1).rows, 510);
+    assert_int_equal(gs_chunk_rows_max(&from_second), 510);
 }
 
 int main(void)
