@@ -27,7 +27,7 @@ static gs_status input(void *ctx, gs_role role, const gs_chunk *chunk, const flo
     return add_scores(w, gs_job_linear(w->block, role), chunk, in, x, err);
 }
 
-gs_status gs_walk_kv_tap(void *ctx, const gs_chunk *chunk, const float *qkv, gs_error *err)
+static gs_status kv_tap(void *ctx, const gs_chunk *chunk, const float *qkv, gs_error *err)
 {
     gs_walk *w = ctx;
     const gs_config *c = &w->job->config;
@@ -35,6 +35,17 @@ gs_status gs_walk_kv_tap(void *ctx, const gs_chunk *chunk, const float *qkv, gs_
     const int64_t q_width = c->heads * c->head_dim;
     gs_kv_range_add(&w->kv, &w->job->compute, chunk->rows, qkv, q_width + 2 * w->kv.width, q_width);
     return GS_OK;
+}
+
+void gs_walk_watch_kv(gs_walk *w, gs_taps *taps)
+{
+    const gs_config *c = &w->job->config;
+    gs_kv_range_release(&w->kv);
+    gs_kv_range_init(&w->kv, c->groups * c->head_dim);
+    if (gs_compat(w->job->recipe, GS_COMPAT_KV_BEFORE_ROPE))
+        taps->qkv_output = kv_tap;
+    else
+        taps->heads = kv_tap;
 }
 
 static gs_status linear(void *ctx, gs_role role, const gs_chunk *chunk, int64_t row0, int64_t rows, const float *x,
@@ -50,20 +61,9 @@ gs_status gs_step_observe(gs_walk *w, gs_error *err)
     gs_job *job = w->job;
     const int until = w->float_stream.tokens > 0 ? gs_job_float_until(job, w->block) : GS_UNTIL_NOTHING;
     if (until == GS_UNTIL_NOTHING) return GS_OK;
-    const bool kv = w->want_kv && !w->job->kv_from_anti;
-    if (kv) {
-        gs_kv_range_release(&w->kv);
-        gs_kv_range_init(&w->kv, job->config.groups * job->config.head_dim);
-    }
-    const bool before_rope = gs_compat(job->recipe, GS_COMPAT_KV_BEFORE_ROPE);
     const gs_block view = gs_transform_view(w->transform, w->weights);
-    const gs_taps taps = {.ctx = w,
-                          .wants = wants,
-                          .input = input,
-                          .qkv_output = kv && before_rope ? gs_walk_kv_tap : NULL,
-                          .heads = kv && !before_rope ? gs_walk_kv_tap : NULL,
-                          .linear = linear,
-                          .reference = w->reference};
+    gs_taps taps = {.ctx = w, .wants = wants, .input = input, .linear = linear, .reference = w->reference};
+    if (w->want_kv && !w->job->kv_from_anti) gs_walk_watch_kv(w, &taps);
     for (int64_t s = 0; s < w->float_samples->count; s += w->chunk.count) {
         GS_TRY(gs_check_interrupt(err));
         w->chunk = gs_chunk_at(w->float_samples, s);

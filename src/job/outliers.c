@@ -71,15 +71,9 @@ static gs_status run_stream(gs_walk *w, gs_error *err)
 {
     gs_job *job = w->job;
     const bool last = w->block + 1 == job->config.layers;
-    const bool kv = job->kv_from_anti, before_rope = gs_compat(job->recipe, GS_COMPAT_KV_BEFORE_ROPE);
     const gs_until until = !last ? GS_UNTIL_END : job->smoother->pairs ? GS_UNTIL_4H_INPUT : GS_UNTIL_H4_INPUT;
-    const gs_taps taps = {.ctx = w,
-                          .wants = wants,
-                          .input = input,
-                          .linear = linear,
-                          .reference = w->reference,
-                          .qkv_output = kv && before_rope ? gs_walk_kv_tap : NULL,
-                          .heads = kv && !before_rope ? gs_walk_kv_tap : NULL};
+    gs_taps taps = {.ctx = w, .wants = wants, .input = input, .linear = linear, .reference = w->reference};
+    if (job->kv_from_anti) gs_walk_watch_kv(w, &taps);
     for (int64_t s = 0; s < job->anti.count; s += w->chunk.count) {
         GS_TRY(gs_check_interrupt(err));
         w->chunk = gs_chunk_at(&job->anti, s);
@@ -165,10 +159,6 @@ gs_status gs_step_outliers(gs_walk *w, gs_error *err)
 {
     gs_job *job = w->job;
     if (!job->smoother || w->transform->ready) return GS_OK;
-    if (w->job->kv_from_anti) {
-        gs_kv_range_release(&w->kv);
-        gs_kv_range_init(&w->kv, job->config.groups * job->config.head_dim);
-    }
     gs_status status = init_stats(w, err);
     if (status == GS_OK) status = run_stream(w, err);
     if (status == GS_OK) status = transform_block(w, err);

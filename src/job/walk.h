@@ -97,7 +97,9 @@ gs_status gs_walk_run(gs_job *job, const gs_pass *pass, gs_writer *writer, gs_er
 gs_status gs_step_load(gs_walk *w, gs_error *err);     /* load.c */
 gs_status gs_step_outliers(gs_walk *w, gs_error *err); /* outliers.c: statistics, smoothing */
 gs_status gs_step_observe(gs_walk *w, gs_error *err);  /* observe.c: float stream */
-gs_status gs_walk_kv_tap(void *ctx, const gs_chunk *chunk, const float *qkv, gs_error *err);
+/* observe.c: the key/value ranges of the current block begin anew and are taken at the tap of `taps` where keys are as they are
+ * cached. */
+void gs_walk_watch_kv(gs_walk *w, gs_taps *taps);
 gs_status gs_walk_load_exact(gs_walk *w,
                              gs_error *err) GS_CHECKED; /* load.c: reference panels of the weights as they are now */
 /* y = x·Wᵀ + bias with the float weight of the current block, smoothed if it is. */
