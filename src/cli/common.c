@@ -92,6 +92,16 @@ gs_status gs_cli_check_file(const char *option, const char *path, gs_error *err)
 
 gs_status gs_cli_check_json(const char *path, gs_error *err) { return gs_cli_check_file("--json", path, err); }
 
+void gs_cli_put_printable(gs_json_out *j, const char *key, const char *text)
+{
+    char shown[1100];
+    gs_json_out_key(j, key);
+    if (text)
+        gs_json_out_string(j, gs_printable(text, strlen(text), shown, sizeof shown));
+    else
+        gs_json_out_null(j);
+}
+
 gs_status gs_cli_write_json(const char *path, const char *text, size_t n, gs_error *err)
 {
     gs_str temporary, content;

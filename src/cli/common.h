@@ -3,6 +3,7 @@
 #define GS_CLI_COMMON_H
 
 #include "cli/cli.h"
+#include "io/json.h"
 
 /* First member of every command's own struct of arguments. */
 typedef struct gs_cli_common {
@@ -35,6 +36,8 @@ extern const char *gs_cli_program;
 
 /* Print the error if there is one; the exit code. */
 int gs_cli_finish(gs_status status, const gs_error *err);
+/* A key with a text that may come from a file, made printable; null for NULL. */
+void gs_cli_put_printable(gs_json_out *j, const char *key, const char *text);
 /* Write to path through a temporary file beside it; never leaves half a file. */
 gs_status gs_cli_write_json(const char *path, const char *text, size_t n, gs_error *err) GS_CHECKED;
 /* A page of --report, the same way. */

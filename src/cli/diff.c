@@ -84,33 +84,16 @@ static void print_text(const gs_diff *d, const diff_args *a)
     gs_str_release(&out);
 }
 
-static void put(gs_json_out *j, const char *key, const char *text)
-{
-    char shown[700];
-    gs_json_out_key(j, key);
-    if (text)
-        gs_json_out_string(j, gs_printable(text, strlen(text), shown, sizeof shown));
-    else
-        gs_json_out_null(j);
-}
-
-static void put_int(gs_json_out *j, const char *key, int64_t v)
-{
-    gs_json_out_key(j, key);
-    gs_json_out_int(j, v);
-}
-
 static void put_tensor(gs_json_out *j, const gs_tensor_diff *t)
 {
     gs_json_out_begin(j, '{');
-    put(j, "name", t->name);
-    put(j, "result", kind_word[t->kind]);
+    gs_cli_put_printable(j, "name", t->name);
+    gs_cli_put_printable(j, "result", kind_word[t->kind]);
     if (t->kind == GS_DIFF_VALUES) {
-        put_int(j, "elements", t->elements);
-        put_int(j, "changed", t->changed);
-        put_int(j, "first", t->first);
-        gs_json_out_key(j, "largest");
-        gs_json_out_double(j, t->largest);
+        gs_json_put_int(j, "elements", t->elements);
+        gs_json_put_int(j, "changed", t->changed);
+        gs_json_put_int(j, "first", t->first);
+        gs_json_put_double(j, "largest", t->largest);
     }
     gs_json_out_end(j);
 }
@@ -119,10 +102,9 @@ static char *to_json(const gs_diff *d, const char *const *dir, size_t *n)
 {
     gs_json_out *j = gs_json_out_create(1);
     gs_json_out_begin(j, '{');
-    put(j, "a", dir[0]);
-    put(j, "b", dir[1]);
-    gs_json_out_key(j, "equal");
-    gs_json_out_bool(j, !d->differs);
+    gs_cli_put_printable(j, "a", dir[0]);
+    gs_cli_put_printable(j, "b", dir[1]);
+    gs_json_put_bool(j, "equal", !d->differs);
     gs_json_out_key(j, "tensors");
     gs_json_out_begin(j, '[');
     for (int64_t i = 0; i < d->n_tensors; i++)
@@ -132,13 +114,13 @@ static char *to_json(const gs_diff *d, const char *const *dir, size_t *n)
     gs_json_out_begin(j, '[');
     for (int64_t i = 0; i < d->n_keys; i++) {
         gs_json_out_begin(j, '{');
-        put(j, "key", d->keys[i].key);
-        put(j, "a", d->keys[i].a);
-        put(j, "b", d->keys[i].b);
+        gs_cli_put_printable(j, "key", d->keys[i].key);
+        gs_cli_put_printable(j, "a", d->keys[i].a);
+        gs_cli_put_printable(j, "b", d->keys[i].b);
         gs_json_out_end(j);
     }
     gs_json_out_end(j);
-    put_int(j, "equal_tensors", d->count[GS_DIFF_EQUAL]);
+    gs_json_put_int(j, "equal_tensors", d->count[GS_DIFF_EQUAL]);
     gs_json_out_end(j);
     return gs_json_out_finish(j, n);
 }

@@ -118,48 +118,33 @@ static void print_text(const gs_verify_result *r, const gs_verify_request *q, co
     gs_str_release(&out);
 }
 
-static void put(gs_json_out *j, const char *key, const char *text)
-{
-    char shown[1100];
-    gs_json_out_key(j, key);
-    if (text)
-        gs_json_out_string(j, gs_printable(text, strlen(text), shown, sizeof shown));
-    else
-        gs_json_out_null(j);
-}
-
-static void put_int(gs_json_out *j, const char *key, int64_t v)
-{
-    gs_json_out_key(j, key);
-    gs_json_out_int(j, v);
-}
-
 static char *to_json(const gs_verify_result *r, const gs_verify_request *q, size_t *n)
 {
     gs_json_out *j = gs_json_out_create(1);
     gs_json_out_begin(j, '{');
-    put(j, "directory", q->dir);
-    put(j, "target", q->target ? q->target->name : NULL);
-    put(j, "model_path", q->model_path);
-    put_int(j, "faults", r->errors);
-    put_int(j, "warnings", r->warnings);
-    put_int(j, "tensors", r->n_tensors);
-    put_int(j, "bytes_read", (int64_t)r->bytes);
+    gs_cli_put_printable(j, "directory", q->dir);
+    gs_cli_put_printable(j, "target", q->target ? q->target->name : NULL);
+    gs_cli_put_printable(j, "model_path", q->model_path);
+    gs_json_put_int(j, "faults", r->errors);
+    gs_json_put_int(j, "warnings", r->warnings);
+    gs_json_put_int(j, "tensors", r->n_tensors);
+    gs_json_put_int(j, "bytes_read", (int64_t)r->bytes);
     gs_json_out_key(j, "findings");
     gs_json_out_begin(j, '[');
     for (int i = 0; i < r->n_findings; i++) {
         gs_json_out_begin(j, '{');
-        put(j, "check", r->findings[i].check->id);
-        put(j, "kind", r->findings[i].warning ? "warning" : "fault");
-        put(j, "text", r->findings[i].text);
-        put(j, "effect", r->findings[i].effect);
-        put_int(j, "more", r->findings[i].more);
+        gs_cli_put_printable(j, "check", r->findings[i].check->id);
+        gs_cli_put_printable(j, "kind", r->findings[i].warning ? "warning" : "fault");
+        gs_cli_put_printable(j, "text", r->findings[i].text);
+        gs_cli_put_printable(j, "effect", r->findings[i].effect);
+        gs_json_put_int(j, "more", r->findings[i].more);
         gs_json_out_end(j);
     }
     gs_json_out_end(j);
     gs_json_out_key(j, "checks");
     gs_json_out_begin(j, '{');
-    for (int i = 0; i < gs_verify_check_count; i++) put(j, gs_verify_checks[i].id, state_word[r->state[i]]);
+    for (int i = 0; i < gs_verify_check_count; i++)
+        gs_cli_put_printable(j, gs_verify_checks[i].id, state_word[r->state[i]]);
     gs_json_out_end(j);
     gs_json_out_end(j);
     return gs_json_out_finish(j, n);

@@ -44,29 +44,23 @@ char *gs_format_description_name(const gs_format *f, gs_quant_type type, char *b
     return buf;
 }
 
-static void put(gs_json_out *j, const char *key, const char *value)
-{
-    gs_json_out_key(j, key);
-    gs_json_out_string(j, value);
-}
-
 char *gs_format_description(const gs_format *f, const gs_manifest *m, const gs_resolved *r, bool kv, bool fa, size_t *n)
 {
     gs_json_out *j = gs_json_out_create(2);
     gs_json_out_begin(j, '{');
-    if (f->version) put(j, "version", "1.0.0");
-    put(j, "model_quant_type", gs_quant_type_name(r->type));
+    if (f->version) gs_json_put_string(j, "version", "1.0.0");
+    gs_json_put_string(j, "model_quant_type", gs_quant_type_name(r->type));
     if (kv) {
-        put(j, "kv_cache_type", "C8"); /* vllm-ascend's switch */
-        put(j, "kv_quant_type", "C8"); /* MindIE's */
+        gs_json_put_string(j, "kv_cache_type", "C8"); /* vllm-ascend's switch */
+        gs_json_put_string(j, "kv_quant_type", "C8"); /* MindIE's */
     }
-    if (fa) put(j, "fa_quant_type", "FAQuant");
+    if (fa) gs_json_put_string(j, "fa_quant_type", "FAQuant");
     if (f->version && r->group_size > 0) {
         gs_json_out_key(j, "group_size");
         gs_json_out_int(j, r->group_size);
     }
-    if (f->version && r->comm) put(j, "reduce_quant_type", "per_channel");
-    for (int64_t i = 0; i < m->layout.count; i++) put(j, m->layout.tensors[i].name, m->type[i]);
+    if (f->version && r->comm) gs_json_put_string(j, "reduce_quant_type", "per_channel");
+    for (int64_t i = 0; i < m->layout.count; i++) gs_json_put_string(j, m->layout.tensors[i].name, m->type[i]);
     gs_json_out_end(j);
     return gs_json_out_finish(j, n);
 }

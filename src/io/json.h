@@ -27,7 +27,13 @@ void gs_json_out_float(gs_json_out *j, float v);   /* shortest that reads back a
 void gs_json_out_bool(gs_json_out *j, bool v);
 void gs_json_out_null(gs_json_out *j);
 void gs_json_out_raw(gs_json_out *j, const char *token); /* a finished value */
-char *gs_json_out_finish(gs_json_out *j, size_t *n);     /* frees j; the text is the caller's to gs_free */
+/* A key and its value. text: null for NULL and for what is not UTF-8. */
+void gs_json_put_int(gs_json_out *j, const char *key, int64_t v);
+void gs_json_put_double(gs_json_out *j, const char *key, double v);
+void gs_json_put_bool(gs_json_out *j, const char *key, bool v);
+void gs_json_put_string(gs_json_out *j, const char *key, const char *s); /* valid UTF-8 */
+void gs_json_put_text(gs_json_out *j, const char *key, const char *s);
+char *gs_json_out_finish(gs_json_out *j, size_t *n); /* frees j; the text is the caller's to gs_free */
 
 /* Shortest text that reads back as v, spelled as Python's repr(float): "1.5625e-07", "100000.0", "1e+16". */
 void gs_json_repr_double(double v, char out[32]);

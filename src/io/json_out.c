@@ -132,3 +132,36 @@ char *gs_json_out_finish(gs_json_out *j, size_t *n)
     gs_free(j);
     return text;
 }
+
+void gs_json_put_int(gs_json_out *j, const char *key, int64_t v)
+{
+    gs_json_out_key(j, key);
+    gs_json_out_int(j, v);
+}
+
+void gs_json_put_double(gs_json_out *j, const char *key, double v)
+{
+    gs_json_out_key(j, key);
+    gs_json_out_double(j, v);
+}
+
+void gs_json_put_bool(gs_json_out *j, const char *key, bool v)
+{
+    gs_json_out_key(j, key);
+    gs_json_out_bool(j, v);
+}
+
+void gs_json_put_string(gs_json_out *j, const char *key, const char *s)
+{
+    gs_json_out_key(j, key);
+    gs_json_out_string(j, s);
+}
+
+void gs_json_put_text(gs_json_out *j, const char *key, const char *s)
+{
+    gs_json_out_key(j, key);
+    if (s != NULL && gs_utf8_valid(s, strlen(s)) == strlen(s))
+        gs_json_out_string(j, s);
+    else
+        gs_json_out_null(j);
+}

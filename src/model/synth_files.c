@@ -109,37 +109,13 @@ void gs_synth_tokenizer_model(int64_t ranks, gs_str *out)
 
 /* ---- JSON ---- */
 
-static void put_bool(gs_json_out *j, const char *key, bool v)
-{
-    gs_json_out_key(j, key);
-    gs_json_out_bool(j, v);
-}
-
-static void put_int(gs_json_out *j, const char *key, int64_t v)
-{
-    gs_json_out_key(j, key);
-    gs_json_out_int(j, v);
-}
-
-static void put_text(gs_json_out *j, const char *key, const char *v)
-{
-    gs_json_out_key(j, key);
-    gs_json_out_string(j, v);
-}
-
-static void put_double(gs_json_out *j, const char *key, double v)
-{
-    gs_json_out_key(j, key);
-    gs_json_out_double(j, v);
-}
-
 static void put_ends(gs_json_out *j, int64_t ranks)
 {
     gs_json_out_key(j, "eos_token_id");
     gs_json_out_begin(j, '[');
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) gs_json_out_int(j, ranks + ends[i]);
     gs_json_out_end(j);
-    put_int(j, "pad_token_id", ranks + ends[0]);
+    gs_json_put_int(j, "pad_token_id", ranks + ends[0]);
 }
 
 static void finish(gs_json_out *j, gs_str *out)
@@ -154,42 +130,42 @@ static void finish(gs_json_out *j, gs_str *out)
 
 static void put_sizes(gs_json_out *j, const gs_synth_spec *s)
 {
-    put_int(j, "ffn_hidden_size", s->ffn);
-    put_int(j, "hidden_size", s->hidden);
-    put_int(j, "kv_channels", s->head_dim);
-    put_double(j, "layernorm_epsilon", 1.5625e-07);
-    put_bool(j, "multi_query_attention", true);
-    put_int(j, "multi_query_group_num", s->groups);
-    put_int(j, "num_attention_heads", s->heads);
-    put_int(j, "num_layers", s->layers);
-    put_int(j, "padded_vocab_size", s->vocab);
-    if (s->rope_ratio != 0.0) put_double(j, "rope_ratio", s->rope_ratio);
-    put_int(j, "seq_length", s->rope_ratio != 0.0 ? 131072 : 8192);
+    gs_json_put_int(j, "ffn_hidden_size", s->ffn);
+    gs_json_put_int(j, "hidden_size", s->hidden);
+    gs_json_put_int(j, "kv_channels", s->head_dim);
+    gs_json_put_double(j, "layernorm_epsilon", 1.5625e-07);
+    gs_json_put_bool(j, "multi_query_attention", true);
+    gs_json_put_int(j, "multi_query_group_num", s->groups);
+    gs_json_put_int(j, "num_attention_heads", s->heads);
+    gs_json_put_int(j, "num_layers", s->layers);
+    gs_json_put_int(j, "padded_vocab_size", s->vocab);
+    if (s->rope_ratio != 0.0) gs_json_put_double(j, "rope_ratio", s->rope_ratio);
+    gs_json_put_int(j, "seq_length", s->rope_ratio != 0.0 ? 131072 : 8192);
 }
 
 void gs_synth_config_json(const gs_synth_spec *s, gs_str *out)
 {
     gs_json_out *const j = gs_json_out_create(2);
     gs_json_out_begin(j, '{');
-    put_text(j, "_name_or_path", "glm-4-synthetic");
-    put_text(j, "model_type", "chatglm");
+    gs_json_put_string(j, "_name_or_path", "glm-4-synthetic");
+    gs_json_put_string(j, "model_type", "chatglm");
     gs_json_out_key(j, "architectures");
     gs_json_out_begin(j, '[');
     gs_json_out_string(j, "ChatGLMModel");
     gs_json_out_end(j);
-    put_bool(j, "add_bias_linear", false);
-    put_bool(j, "add_qkv_bias", true);
-    put_bool(j, "apply_query_key_layer_scaling", true);
-    put_bool(j, "apply_residual_connection_post_layernorm", false);
-    put_bool(j, "attention_softmax_in_fp32", true);
-    put_bool(j, "fp32_residual_connection", false);
-    put_bool(j, "original_rope", true);
-    put_bool(j, "post_layer_norm", true);
-    put_bool(j, "rmsnorm", true);
+    gs_json_put_bool(j, "add_bias_linear", false);
+    gs_json_put_bool(j, "add_qkv_bias", true);
+    gs_json_put_bool(j, "apply_query_key_layer_scaling", true);
+    gs_json_put_bool(j, "apply_residual_connection_post_layernorm", false);
+    gs_json_put_bool(j, "attention_softmax_in_fp32", true);
+    gs_json_put_bool(j, "fp32_residual_connection", false);
+    gs_json_put_bool(j, "original_rope", true);
+    gs_json_put_bool(j, "post_layer_norm", true);
+    gs_json_put_bool(j, "rmsnorm", true);
     put_sizes(j, s);
-    put_bool(j, "use_cache", true);
-    put_text(j, "torch_dtype", s->torch_dtype ? s->torch_dtype : "bfloat16");
-    put_bool(j, "tie_word_embeddings", false);
+    gs_json_put_bool(j, "use_cache", true);
+    gs_json_put_string(j, "torch_dtype", s->torch_dtype ? s->torch_dtype : "bfloat16");
+    gs_json_put_bool(j, "tie_word_embeddings", false);
     put_ends(j, gs_synth_ranks(s->vocab));
     finish(j, out);
 }
@@ -199,10 +175,10 @@ void gs_synth_generation_json(const gs_synth_spec *s, gs_str *out)
     gs_json_out *const j = gs_json_out_create(2);
     gs_json_out_begin(j, '{');
     put_ends(j, gs_synth_ranks(s->vocab));
-    put_bool(j, "do_sample", true);
-    put_double(j, "temperature", 0.8);
-    put_double(j, "top_p", 0.8);
-    put_int(j, "top_k", s->vocab < 50 ? s->vocab : 50);
+    gs_json_put_bool(j, "do_sample", true);
+    gs_json_put_double(j, "temperature", 0.8);
+    gs_json_put_double(j, "top_p", 0.8);
+    gs_json_put_int(j, "top_k", s->vocab < 50 ? s->vocab : 50);
     finish(j, out);
 }
 
@@ -217,12 +193,12 @@ void gs_synth_tokenizer_json(int64_t ranks, gs_str *out)
         snprintf(id, sizeof id, "%lld", (long long)(ranks + i));
         gs_json_out_key(j, id);
         gs_json_out_begin(j, '{');
-        put_text(j, "content", specials[i]);
-        put_bool(j, "lstrip", false);
-        put_bool(j, "normalized", false);
-        put_bool(j, "rstrip", false);
-        put_bool(j, "single_word", false);
-        put_bool(j, "special", true);
+        gs_json_put_string(j, "content", specials[i]);
+        gs_json_put_bool(j, "lstrip", false);
+        gs_json_put_bool(j, "normalized", false);
+        gs_json_put_bool(j, "rstrip", false);
+        gs_json_put_bool(j, "single_word", false);
+        gs_json_put_bool(j, "special", true);
         gs_json_out_end(j);
     }
     gs_json_out_end(j);
@@ -230,12 +206,12 @@ void gs_synth_tokenizer_json(int64_t ranks, gs_str *out)
     gs_json_out_begin(j, '[');
     for (int i = 0; i < GS_SYNTH_SPECIALS; i++) gs_json_out_string(j, specials[i]);
     gs_json_out_end(j);
-    put_bool(j, "clean_up_tokenization_spaces", false);
-    put_bool(j, "do_lower_case", false);
-    put_text(j, "eos_token", specials[0]);
-    put_text(j, "pad_token", specials[0]);
-    put_text(j, "padding_side", "left");
-    put_bool(j, "remove_space", false);
-    put_text(j, "tokenizer_class", "ChatGLM4Tokenizer");
+    gs_json_put_bool(j, "clean_up_tokenization_spaces", false);
+    gs_json_put_bool(j, "do_lower_case", false);
+    gs_json_put_string(j, "eos_token", specials[0]);
+    gs_json_put_string(j, "pad_token", specials[0]);
+    gs_json_put_string(j, "padding_side", "left");
+    gs_json_put_bool(j, "remove_space", false);
+    gs_json_put_string(j, "tokenizer_class", "ChatGLM4Tokenizer");
     finish(j, out);
 }

@@ -29,18 +29,6 @@ static void put_key_text(gs_json_out *j, const char *key, const char *s)
     put_text(j, s);
 }
 
-static void put_int(gs_json_out *j, const char *key, int64_t v)
-{
-    gs_json_out_key(j, key);
-    gs_json_out_int(j, v);
-}
-
-static void put_double(gs_json_out *j, const char *key, double v)
-{
-    gs_json_out_key(j, key);
-    gs_json_out_double(j, v);
-}
-
 static void put_option(gs_json_out *j, const gs_recipe *recipe, const gs_option *o)
 {
     const char *field = (const char *)recipe + o->field;
@@ -92,20 +80,20 @@ static void put_linear(gs_json_out *j, const gs_linear_result *l)
     put_key_text(j, "name", l->name);
     put_key_text(j, "type", l->type);
     put_key_text(j, "why_float", l->why_float);
-    put_int(j, "out", l->out);
-    put_int(j, "in", l->in);
+    gs_json_put_int(j, "out", l->out);
+    gs_json_put_int(j, "in", l->in);
     put_key_text(j, "observer", l->observer);
-    put_double(j, "score", l->score);
-    put_double(j, "range_min", l->range_min);
-    put_double(j, "range_max", l->range_max);
-    put_double(j, "input_scale", l->input_scale);
-    put_double(j, "input_offset", l->input_offset);
-    put_double(j, "weight_scale_min", l->weight_scale_min);
-    put_double(j, "weight_scale_max", l->weight_scale_max);
-    put_double(j, "weight_sqnr_db", l->weight_sqnr_db);
-    put_double(j, "transform_alpha", l->transform_alpha);
-    put_double(j, "transform_error", l->transform_error);
-    put_double(j, "clip_ratio", l->clip_ratio);
+    gs_json_put_double(j, "score", l->score);
+    gs_json_put_double(j, "range_min", l->range_min);
+    gs_json_put_double(j, "range_max", l->range_max);
+    gs_json_put_double(j, "input_scale", l->input_scale);
+    gs_json_put_double(j, "input_offset", l->input_offset);
+    gs_json_put_double(j, "weight_scale_min", l->weight_scale_min);
+    gs_json_put_double(j, "weight_scale_max", l->weight_scale_max);
+    gs_json_put_double(j, "weight_sqnr_db", l->weight_sqnr_db);
+    gs_json_put_double(j, "transform_alpha", l->transform_alpha);
+    gs_json_put_double(j, "transform_error", l->transform_error);
+    gs_json_put_double(j, "clip_ratio", l->clip_ratio);
     gs_json_out_end(j);
 }
 
@@ -113,18 +101,18 @@ static void put_group(gs_json_out *j, const gs_group_result *g)
 {
     gs_json_out_begin(j, '{');
     put_key_text(j, "name", g->name);
-    put_int(j, "block", g->block);
+    gs_json_put_int(j, "block", g->block);
     put_key_text(j, "linear", g->linear);
     put_key_text(j, "method", g->method);
     put_key_text(j, "rule", g->branch);
-    put_double(j, "alpha", g->alpha);
-    put_double(j, "beta", g->beta);
-    put_double(j, "threshold", g->threshold);
-    put_double(j, "loss_before", g->loss_before);
-    put_double(j, "loss_after", g->loss_after);
-    put_double(j, "range_before", g->range_before);
-    put_double(j, "range_after", g->range_after);
-    put_int(j, "scaled_channels", g->scaled_channels);
+    gs_json_put_double(j, "alpha", g->alpha);
+    gs_json_put_double(j, "beta", g->beta);
+    gs_json_put_double(j, "threshold", g->threshold);
+    gs_json_put_double(j, "loss_before", g->loss_before);
+    gs_json_put_double(j, "loss_after", g->loss_after);
+    gs_json_put_double(j, "range_before", g->range_before);
+    gs_json_put_double(j, "range_after", g->range_after);
+    gs_json_put_int(j, "scaled_channels", g->scaled_channels);
     gs_json_out_end(j);
 }
 
@@ -135,8 +123,8 @@ static void put_totals(gs_json_out *j, const gs_report *r)
     for (int i = 0; i < r->n_types; i++) {
         gs_json_out_begin(j, '{');
         put_key_text(j, "type", r->types[i].type);
-        put_int(j, "tensors", r->types[i].n_tensors);
-        put_int(j, "bytes", (int64_t)r->types[i].bytes);
+        gs_json_put_int(j, "tensors", r->types[i].n_tensors);
+        gs_json_put_int(j, "bytes", (int64_t)r->types[i].bytes);
         gs_json_out_end(j);
     }
     gs_json_out_end(j);
@@ -145,8 +133,8 @@ static void put_totals(gs_json_out *j, const gs_report *r)
     for (int i = 0; i < r->n_files; i++) {
         gs_json_out_begin(j, '{');
         put_key_text(j, "name", r->files[i].name);
-        put_int(j, "tensors", r->files[i].n_tensors);
-        put_int(j, "bytes", (int64_t)r->files[i].bytes);
+        gs_json_put_int(j, "tensors", r->files[i].n_tensors);
+        gs_json_put_int(j, "bytes", (int64_t)r->files[i].bytes);
         gs_json_out_end(j);
     }
     gs_json_out_end(j);
@@ -159,7 +147,7 @@ static void put_measured(gs_json_out *j, const gs_report *r)
     for (int i = 0; i < r->n_phases; i++) {
         gs_json_out_begin(j, '{');
         put_key_text(j, "name", r->phases[i].name);
-        put_double(j, "seconds", r->phases[i].seconds);
+        gs_json_put_double(j, "seconds", r->phases[i].seconds);
         gs_json_out_end(j);
     }
     gs_json_out_end(j);
@@ -170,9 +158,9 @@ static void put_measured(gs_json_out *j, const gs_report *r)
         const bool ran = g->seconds > 0 && g->operations > 0;
         gs_json_out_begin(j, '{');
         put_key_text(j, "kind", g->kind);
-        put_double(j, "seconds", g->seconds);
-        put_double(j, "operations", g->operations);
-        put_double(j, "peak_per_s", g->peak_per_s);
+        gs_json_put_double(j, "seconds", g->seconds);
+        gs_json_put_double(j, "operations", g->operations);
+        gs_json_put_double(j, "peak_per_s", g->peak_per_s);
         gs_json_out_key(j, "share_of_peak");
         if (ran && g->peak_per_s > 0)
             gs_json_out_double(j, g->operations / g->seconds / g->peak_per_s);
@@ -192,7 +180,7 @@ static void put_inputs(gs_json_out *j, const gs_report *r)
         gs_json_out_begin(j, '{');
         put_key_text(j, "kind", f->kind);
         put_key_text(j, "name", f->name);
-        put_int(j, "bytes", (int64_t)f->bytes);
+        gs_json_put_int(j, "bytes", (int64_t)f->bytes);
         put_key_text(j, strcmp(f->kind, "weights") == 0 ? "sample_sha256" : "sha256", f->sha256);
         gs_json_out_end(j);
     }
@@ -232,11 +220,11 @@ char *gs_report_record(const gs_report *r, const gs_recipe *recipe, size_t *n)
     put_key_text(j, "glmslim", GLMSLIM_VERSION);
     put_key_text(j, "quant_type", r->quant_type);
     put_recipe(j, recipe, false);
-    put_int(j, "samples", r->n_samples);
-    put_int(j, "tokens", r->n_tokens);
+    gs_json_put_int(j, "samples", r->n_samples);
+    gs_json_put_int(j, "tokens", r->n_tokens);
     put_inputs(j, r);
-    put_int(j, "input_bytes", (int64_t)r->input_bytes);
-    put_int(j, "output_bytes", (int64_t)r->output_bytes);
+    gs_json_put_int(j, "input_bytes", (int64_t)r->input_bytes);
+    gs_json_put_int(j, "output_bytes", (int64_t)r->output_bytes);
     put_totals(j, r);
     put_layers(j, r);
     gs_json_out_end(j);
@@ -254,15 +242,15 @@ char *gs_report_json(const gs_report *r, const gs_recipe *recipe, size_t *n)
     put_key_text(j, "codes", r->codes);
     put_key_text(j, "output", r->output);
     put_key_text(j, "pass", r->pass);
-    put_int(j, "samples", r->n_samples);
-    put_int(j, "tokens", r->n_tokens);
-    put_int(j, "input_bytes", (int64_t)r->input_bytes);
-    put_int(j, "output_bytes", (int64_t)r->output_bytes);
-    put_int(j, "planned_peak_bytes", (int64_t)r->planned_peak_bytes);
-    put_int(j, "measured_peak_bytes", (int64_t)r->measured_peak_bytes);
-    put_double(j, "seconds", r->seconds);
-    put_double(j, "estimated_seconds", r->estimated_seconds);
-    put_int(j, "threads", r->threads);
+    gs_json_put_int(j, "samples", r->n_samples);
+    gs_json_put_int(j, "tokens", r->n_tokens);
+    gs_json_put_int(j, "input_bytes", (int64_t)r->input_bytes);
+    gs_json_put_int(j, "output_bytes", (int64_t)r->output_bytes);
+    gs_json_put_int(j, "planned_peak_bytes", (int64_t)r->planned_peak_bytes);
+    gs_json_put_int(j, "measured_peak_bytes", (int64_t)r->measured_peak_bytes);
+    gs_json_put_double(j, "seconds", r->seconds);
+    gs_json_put_double(j, "estimated_seconds", r->estimated_seconds);
+    gs_json_put_int(j, "threads", r->threads);
     put_key_text(j, "cpu", r->cpu);
     put_totals(j, r);
     put_measured(j, r);
