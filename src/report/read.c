@@ -220,7 +220,7 @@ static gs_status read_text(reader *r)
 
 gs_status gs_report_file_read(gs_report_file *f, const char *dir, gs_error *err)
 {
-    gs_error scratch;
+    gs_error scratch = {.status = GS_OK};
     *f = (gs_report_file){.arena = gs_arena_create()};
     f->dir = gs_arena_strdup(f->arena, dir);
     reader r = {.f = f, .path = gs_path_join(dir, GS_REPORT_FILE), .err = err != NULL ? err : &scratch};

@@ -33,8 +33,10 @@ method() {
     once one 1 "$@"
     groups "$name" "${name%%+*}" "$count"
     one=$(digest "$scratch/one")
-    once three 3 "$@"
-    equal "$name: threads" "$(digest "$scratch/three")" "$one"
+    if [ $sanitized = no ]; then # the thread sanitizer's business, not the address sanitizer's
+        once three 3 "$@"
+        equal "$name: threads" "$(digest "$scratch/three")" "$one"
+    fi
     seen+=("$(awk '/weight.*safetensors/ { print $1 }' <<<"$one" | head -1)")
 }
 

@@ -161,10 +161,14 @@ mini() {
     check "$out: KL $(json_number "$scratch/eval.json" kl_mean) is below $limit" \
         awk -v k="$(json_number "$scratch/eval.json" kl_mean)" -v l="$limit" 'BEGIN { exit !(k > 0 && k < l) }'
 }
+if [ $sanitized = yes ]; then # figures, not memory: the same code has run on the tiny model
+    finish
+    exit
+fi
 mini mini 0.0166
 mini mini-all 0.0289 --w4a4_all True
 # shellcheck disable=SC2046
 mini mini-float 0.0289 --disable_names $(for l in 0 1 2 3; do name $l $h4 && echo; done)
-[ $sanitized = yes ] || check "measured memory is at most the plan's" awk -v m="$(json_number "$scratch/mini-all.json" measured_peak_bytes)" \
+check "measured memory is at most the plan's" awk -v m="$(json_number "$scratch/mini-all.json" measured_peak_bytes)" \
     -v p="$(json_number "$scratch/mini-all.json" planned_peak_bytes)" 'BEGIN { exit !(m > 0 && m <= 1.02 * p) }'
 finish
