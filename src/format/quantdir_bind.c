@@ -1,6 +1,7 @@
 /* Finding the tensors of a result: by the names the manifest would give them, checked against the scheme that the description
  * names. The form of a weight (packing, groups, one scale for all) is read off the shapes; every other shape must then agree.
  * SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -208,6 +209,7 @@ static gs_status bind_linear(gs_quantdir *q, const char *prefix, int64_t out, in
     const char *missing;
     *l = (gs_quant_linear){0};
     GS_TRY(find_scheme(q, prefix, &l->scheme, err));
+    assert(l->scheme != NULL); /* or find_scheme has failed */
     GS_TRY(find_part(q, l->scheme, prefix, out, in, &l->whole, &missing, err));
     GS_TRY(find_ranks(q, prefix, l, err));
     l->complete = missing == NULL;
@@ -324,6 +326,7 @@ static void count_deq(gs_quantdir *q, const gs_quant_part *p)
 static void count_linear(gs_quantdir *q, const gs_quant_linear *l)
 {
     count_deq(q, &l->whole);
+    assert(l->rank != NULL || l->ranks == 0); /* find_ranks sets both */
     for (int r = 0; r < l->ranks; r++) count_deq(q, &l->rank[r]);
 }
 
