@@ -167,7 +167,7 @@ static void quantize_task(void *ctx, int64_t task, int worker)
     (void)worker;
     const flat_job *const j = ctx;
     const int64_t i = task * CHUNK;
-    j->kernels->quantize_s8(min_i64(CHUNK, j->n - i), j->x + i, j->scale, j->zero, j->codes + i);
+    j->kernels->quantize_s8(min_i64(CHUNK, j->n - i), j->x + i, j->scale, j->zero, -128.0f, 127.0f, j->codes + i);
 }
 
 void gs_quantize_s8(gs_compute *c, int64_t n, const float *x, float scale, float zero, int8_t *q)
@@ -185,6 +185,18 @@ void gs_scaled_codes(const gs_compute *c, int64_t n, const float *x, const float
                      float zero, int8_t *q)
 {
     c->kernels->scaled_codes(n, x, t, divide, scale, zero, q);
+}
+
+void gs_clamped_codes(const gs_compute *c, int64_t n, const float *x, float scale, float zero, float lowest,
+                      float highest, int8_t *q)
+{
+    c->kernels->quantize_s8(n, x, scale, zero, lowest, highest, q);
+}
+
+void gs_code_errors(const gs_compute *c, int64_t n, const float *w, const int8_t *codes, float scale, float zero,
+                    double signal[GS_ERROR_LANES], double noise[GS_ERROR_LANES])
+{
+    c->kernels->code_errors(n, w, codes, scale, zero, signal, noise);
 }
 
 /* ---- statistics ---- */

@@ -60,6 +60,15 @@ float gs_scaled_peak(const gs_compute *c, int64_t n, const float *x, const float
 void gs_scaled_codes(const gs_compute *c, int64_t n, const float *x, const float *t, bool divide, float scale,
                      float zero, int8_t *q);
 
+/* q = clamp(rint(x/scale + zero), lowest, highest), both whole numbers in [-128, 127]. Serial, for tasks. */
+void gs_clamped_codes(const gs_compute *c, int64_t n, const float *x, float scale, float zero, float lowest,
+                      float highest, int8_t *q);
+
+/* signal[i mod 8] += w², noise[i mod 8] += (w − (code − zero)·scale)², in double; the difference is of float32 values. Serial. */
+#define GS_ERROR_LANES 8
+void gs_code_errors(const gs_compute *c, int64_t n, const float *w, const int8_t *codes, float scale, float zero,
+                    double signal[GS_ERROR_LANES], double noise[GS_ERROR_LANES]);
+
 /* torch.histc: counts[b] += number of x in bin b, bins over [lo, hi] (lo < hi); outside or NaN ignored;
  * bin = (int64)((x-lo)*bins/(hi-lo)) in float32, in that order, capped at bins-1. */
 void gs_histogram(gs_compute *c, int64_t n, const float *x, float lo, float hi, int64_t bins, int64_t *counts);

@@ -6,6 +6,7 @@
  * fminf, whose result for zeros of different sign is open. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 
+#include "kernels/elem.h"
 #include "kernels/table.h"
 #include "num/expf.h"
 
@@ -175,9 +176,9 @@ static void column_minmax(int64_t rows, int64_t cols, const float *restrict x, i
 
 /* Clamping to whole numbers before rounding gives what clamping after it gives, and then adding 1.5·2^23 rounds half to even
  * and leaves the number in the low bits. */
-static inline void quantize_lanes(const float *x, float scale, float zero, int8_t *q)
+static inline void quantize_lanes(const float *x, float scale, float zero, float lowest, float highest, int8_t *q)
 {
-    const vec least = (vec){0} - 128.0f, most = (vec){0} + 127.0f;
+    const vec least = (vec){0} + lowest, most = (vec){0} + highest;
     const float magic = 12582912.0f;
     int32_t code[LANES];
     for (int i = 0; i < VECTORS; i++) {
@@ -190,15 +191,16 @@ static inline void quantize_lanes(const float *x, float scale, float zero, int8_
     for (int i = 0; i < LANES; i++) q[i] = (int8_t)code[i];
 }
 
-static void quantize_s8(int64_t n, const float *restrict x, float scale, float zero, int8_t *restrict q)
+static void quantize_s8(int64_t n, const float *restrict x, float scale, float zero, float lowest, float highest,
+                        int8_t *restrict q)
 {
     int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) quantize_lanes(x + i, scale, zero, q + i);
+    for (; i + LANES <= n; i += LANES) quantize_lanes(x + i, scale, zero, lowest, highest, q + i);
     if (i < n) {
         float rest[LANES] = {0};
         int8_t codes[LANES];
         memcpy(rest, x + i, (size_t)(n - i) * sizeof *x);
-        quantize_lanes(rest, scale, zero, codes);
+        quantize_lanes(rest, scale, zero, lowest, highest, codes);
         memcpy(q + i, codes, (size_t)(n - i));
     }
 }
@@ -235,16 +237,62 @@ static void scaled_codes(int64_t n, const float *x, const float *t, bool divide,
     for (; divide && i + LANES <= n; i += LANES) {
         for (int k = 0; k < VECTORS; k++)
             store(scaled + k * GS_LANES, load(x + i + k * GS_LANES) / load(t + i + k * GS_LANES));
-        quantize_lanes(scaled, scale, zero, q + i);
+        quantize_lanes(scaled, scale, zero, -128.0f, 127.0f, q + i);
     }
     for (; !divide && i + LANES <= n; i += LANES) {
         for (int k = 0; k < VECTORS; k++)
             store(scaled + k * GS_LANES, load(x + i + k * GS_LANES) * load(t + i + k * GS_LANES));
-        quantize_lanes(scaled, scale, zero, q + i);
+        quantize_lanes(scaled, scale, zero, -128.0f, 127.0f, q + i);
     }
     float rest[LANES] = {0};
     for (int64_t j = i; j < n; j++) rest[j - i] = divide ? x[j] / t[j] : x[j] * t[j];
-    quantize_s8(n - i, rest, scale, zero, q + i);
+    quantize_s8(n - i, rest, scale, zero, -128.0f, 127.0f, q + i);
+}
+
+/* Half as many doubles as a vector has floats. */
+typedef double dvec __attribute__((vector_size(GS_LANES * 4)));
+typedef float half __attribute__((vector_size(GS_LANES * 2)));
+enum { HALF = GS_LANES / 2, ERROR_VECTORS = GS_ERROR_LANES / HALF };
+
+static inline dvec widen(const float *p)
+{
+    half v;
+    memcpy(&v, p, sizeof v);
+    return __builtin_convertvector(v, dvec);
+}
+
+/* Eight lanes, whatever the rung. value: what the codes stand for. */
+static inline void add_errors(const float *w, const float *value, dvec signal[ERROR_VECTORS], dvec noise[ERROR_VECTORS])
+{
+    GS_UNROLL(4)
+    for (int q = 0; q < ERROR_VECTORS; q++) {
+        const dvec v = widen(w + q * HALF), d = v - widen(value + q * HALF);
+        signal[q] += v * v;
+        noise[q] += d * d;
+    }
+}
+
+static void code_errors(int64_t n, const float *restrict w, const int8_t *restrict codes, float scale, float zero,
+                        double *restrict signal, double *restrict noise)
+{
+    enum { PIECE = 256 };
+    dvec s[ERROR_VECTORS], e[ERROR_VECTORS];
+    float value[PIECE];
+    memcpy(s, signal, sizeof s);
+    memcpy(e, noise, sizeof e);
+    const int64_t whole = n / GS_ERROR_LANES * GS_ERROR_LANES;
+    for (int64_t i = 0; i < whole; i += PIECE) {
+        const int64_t m = whole - i < PIECE ? whole - i : PIECE;
+        for (int64_t j = 0; j < m; j++) value[j] = ((float)codes[i + j] - zero) * scale;
+        for (int64_t j = 0; j < m; j += GS_ERROR_LANES) add_errors(w + i + j, value + j, s, e);
+    }
+    memcpy(signal, s, sizeof s);
+    memcpy(noise, e, sizeof e);
+    for (int64_t i = whole; i < n; i++) {
+        const double v = (double)w[i], d = v - (double)(((float)codes[i] - zero) * scale);
+        signal[i - whole] += v * v;
+        noise[i - whole] += d * d;
+    }
 }
 
 static void bin_index(int64_t n, const float *restrict x, float lo, float hi, int32_t bins, int32_t *restrict bin)
@@ -346,6 +394,7 @@ void GS_FILL(gs_kernels *t)
     t->quantize_s8 = quantize_s8;
     t->scaled_peak = scaled_peak;
     t->scaled_codes = scaled_codes;
+    t->code_errors = code_errors;
     t->bin_index = bin_index;
     t->sum_squares = sum_squares;
     t->softmax_row = softmax_row;

@@ -68,10 +68,12 @@ struct gs_kernels {
     void (*add)(int64_t n, float *x, const float *y);
     void (*minmax)(int64_t n, const float *x, float *min, float *max, bool *finite);
     void (*column_minmax)(int64_t rows, int64_t cols, const float *x, int64_t stride, float *min, float *max);
-    void (*quantize_s8)(int64_t n, const float *x, float scale, float zero, int8_t *q);
+    void (*quantize_s8)(int64_t n, const float *x, float scale, float zero, float lowest, float highest, int8_t *q);
     /* One row for a task that calls them: max |x·t|; codes of x·t or x/t as quantize_s8 makes them. */
     float (*scaled_peak)(int64_t n, const float *x, const float *t);
     void (*scaled_codes)(int64_t n, const float *x, const float *t, bool divide, float scale, float zero, int8_t *q);
+    void (*code_errors)(int64_t n, const float *w, const int8_t *codes, float scale, float zero, double *signal,
+                        double *noise);
     /* bin[i] = bin of x[i], or `bins` for a value that is not counted. */
     void (*bin_index)(int64_t n, const float *x, float lo, float hi, int32_t bins, int32_t *bin);
     void (*sum_squares)(int64_t rows, int64_t cols, const float *x, const float *shift, double *sum, double *squares);

@@ -1,9 +1,13 @@
 /* Owns the way back from codes to values, and how far those are from the weight. SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+
+#include "kernels/elem.h"
 #include "quant/rule_row.h"
 
-#define LANES 8
+#define LANES GS_ERROR_LANES
 
 typedef struct dequant_job {
+    const gs_compute *c;
     const gs_weight_rule *rule;
     int64_t rows, in, rows_per_task;
     const gs_weight_codes *from;
@@ -33,32 +37,16 @@ static void dequant_row(const gs_weight_rule *rule, int64_t in, const gs_weight_
     }
 }
 
-/* Adds columns i .. i+LANES, one to each lane. */
-static inline void add_lanes(const float *w, const int8_t *codes, gs_grid g, double signal[LANES], double noise[LANES])
-{
-    for (int j = 0; j < LANES; j++) {
-        const double v = (double)w[j];
-        const double d = v - (double)(((float)codes[j] - g.offset) * g.scale);
-        signal[j] += v * v;
-        noise[j] += d * d;
-    }
-}
-
-/* Column i adds to lane i mod LANES; lanes are added in order. */
-gs_sqnr gs_weight_sqnr_row(const gs_weight_rule *rule, int64_t in, const float *w, const gs_weight_codes *from)
+/* Column i adds to lane i mod 8; lanes are added in order. */
+gs_sqnr gs_weight_sqnr_row(const gs_compute *c, const gs_weight_rule *rule, int64_t in, const float *w,
+                           const gs_weight_codes *from)
 {
     double signal[LANES] = {0}, noise[LANES] = {0};
     int64_t end;
-    for (int64_t i = 0; i < in;) {
+    assert(rule->group_size % LANES == 0); /* spans begin in lane 0 */
+    for (int64_t i = 0; i < in; i = end) {
         const gs_grid g = span_of(rule, in, from, i, &end);
-        if (i % LANES == 0)
-            for (; i + LANES <= end; i += LANES) add_lanes(w + i, from->codes + i, g, signal, noise);
-        for (; i < end; i++) {
-            const double v = (double)w[i];
-            const double d = v - (double)(((float)from->codes[i] - g.offset) * g.scale);
-            signal[i % LANES] += v * v;
-            noise[i % LANES] += d * d;
-        }
+        gs_code_errors(c, end - i, w + i, from->codes + i, g.scale, g.offset, signal, noise);
     }
     gs_sqnr sum = {0};
     for (int j = 0; j < LANES; j++) {
@@ -76,7 +64,7 @@ static void dequant_task(void *ctx, int64_t task, int worker)
     for (int64_t r = first; r < job->rows && r < first + job->rows_per_task; r++) {
         const gs_weight_codes from = gs_weight_codes_row(job->rule, job->from, job->in, r);
         if (job->row)
-            job->row[r] = gs_weight_sqnr_row(job->rule, job->in, job->w + r * job->in, &from);
+            job->row[r] = gs_weight_sqnr_row(job->c, job->rule, job->in, job->w + r * job->in, &from);
         else
             dequant_row(job->rule, job->in, &from, job->out + r * job->in);
     }
@@ -85,6 +73,7 @@ static void dequant_task(void *ctx, int64_t task, int worker)
 static void run(gs_compute *c, dequant_job *job)
 {
     if (job->in < 1) return;
+    job->c = c;
     job->rows_per_task = gs_row_task_rows(job->in);
     gs_pool_run(c->pool, (job->rows + job->rows_per_task - 1) / job->rows_per_task, dequant_task, job);
 }

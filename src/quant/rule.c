@@ -115,18 +115,6 @@ gs_status gs_weight_check(const gs_weight_rule *rule, const gs_weight_layout *la
     return GS_OK;
 }
 
-/* Sums of 16 lanes fit int32 whatever the row. */
-static int32_t sum_of(const int8_t *codes, int64_t n)
-{
-    int32_t lane[GS_ROW_BLOCK] = {0}, sum = 0;
-    int64_t i = 0;
-    for (; i + GS_ROW_BLOCK <= n; i += GS_ROW_BLOCK)
-        for (int j = 0; j < GS_ROW_BLOCK; j++) lane[j] += codes[i + j];
-    for (int j = 0; j < GS_ROW_BLOCK; j++) sum += lane[j];
-    for (; i < n; i++) sum += codes[i];
-    return sum;
-}
-
 gs_weight_codes gs_weight_codes_row(const gs_weight_rule *rule, const gs_weight_codes *to, int64_t in, int64_t r)
 {
     const int64_t groups = rule->group_size > 0 ? in / rule->group_size : 1;
@@ -142,10 +130,10 @@ gs_weight_codes gs_weight_codes_row(const gs_weight_rule *rule, const gs_weight_
     return row;
 }
 
-void gs_weight_apply_row(const gs_weight_rule *rule, const gs_weight_stats *stats, int64_t in, const float *w,
-                         const gs_weight_codes *to)
+void gs_weight_apply_row(const gs_compute *c, const gs_weight_rule *rule, const gs_weight_stats *stats, int64_t in,
+                         const float *w, const gs_weight_codes *to)
 {
-    const gs_row row = {in, w, to->codes, to->scale, to->offset, to->scale_second, to->forward};
+    const gs_row row = {c, in, w, to->codes, to->scale, to->offset, to->scale_second, to->forward};
     switch (rule->kind) {
     case GS_WEIGHT_NORMAL:
     case GS_WEIGHT_LOWBIT:
@@ -169,10 +157,11 @@ void gs_weight_apply_row(const gs_weight_rule *rule, const gs_weight_stats *stat
     }
     if (to->scale_bias && rule->kind == GS_WEIGHT_TWO_STAGE)
         gs_row_scale_bias(rule, &row, to->scale_bias_columns, to->scale_bias);
-    if (to->row_sum) *to->row_sum = sum_of(row.codes, in);
+    if (to->row_sum) *to->row_sum = gs_row_code_sum(row.codes, in);
 }
 
 typedef struct apply_job {
+    const gs_compute *c;
     const gs_weight_rule *rule;
     const gs_weight_stats *stats;
     int64_t rows, in, rows_per_task;
@@ -187,7 +176,7 @@ static void apply_task(void *ctx, int64_t task, int worker)
     const int64_t first = task * job->rows_per_task;
     for (int64_t r = first; r < job->rows && r < first + job->rows_per_task; r++) {
         const gs_weight_codes to = gs_weight_codes_row(job->rule, job->to, job->in, r);
-        gs_weight_apply_row(job->rule, job->stats, job->in, job->w + r * job->in, &to);
+        gs_weight_apply_row(job->c, job->rule, job->stats, job->in, job->w + r * job->in, &to);
     }
 }
 
@@ -195,7 +184,7 @@ void gs_weight_apply(gs_compute *c, const gs_weight_rule *rule, const gs_weight_
                      const float *w, const gs_weight_codes *to)
 {
     if (in < 1) return;
-    apply_job job = {.rule = rule, .stats = stats, .rows = rows, .in = in, .w = w, .to = to};
+    apply_job job = {.c = c, .rule = rule, .stats = stats, .rows = rows, .in = in, .w = w, .to = to};
     job.rows_per_task = gs_row_task_rows(in);
     gs_pool_run(c->pool, (rows + job.rows_per_task - 1) / job.rows_per_task, apply_task, &job);
 }

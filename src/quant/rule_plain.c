@@ -32,7 +32,7 @@ void gs_row_channel(const gs_weight_rule *rule, const gs_weight_stats *stats, co
     }
     row->scale[0] = grid.scale;
     if (row->offset) row->offset[0] = grid.offset;
-    gs_row_encode(row->w, row->in, grid, row->codes, row->forward);
+    gs_row_encode(row->c, row->w, row->in, grid, row->codes, row->forward);
 }
 
 void gs_row_group(const gs_weight_rule *rule, const gs_row *row)
@@ -50,6 +50,6 @@ void gs_row_group(const gs_weight_rule *rule, const gs_row *row)
         }
         row->scale[k] = grid.scale;
         if (row->offset) row->offset[k] = grid.offset;
-        gs_row_encode(w, g, grid, row->codes + k * g, row->forward ? row->forward + k * g : NULL);
+        gs_row_encode(row->c, w, g, grid, row->codes + k * g, row->forward ? row->forward + k * g : NULL);
     }
 }

@@ -1,5 +1,6 @@
 /* Owns what rows of several kinds of rule share: ranges, grids and plain codes.
  * SPDX-License-Identifier: Apache-2.0 */
+#include "kernels/elem.h"
 #include "quant/rule_row.h"
 
 void gs_row_range(const float *w, int64_t n, float *lo, float *hi)
@@ -91,21 +92,20 @@ gs_grid gs_grid_asym(float lo, float hi, int bits, float least)
     return (gs_grid){scale, gs_rint(-lo / scale) - half, -half, half - 1.0f};
 }
 
-void gs_row_encode(const float *w, int64_t n, gs_grid grid, int8_t *codes, float *forward)
+int32_t gs_row_code_sum(const int8_t *codes, int64_t n)
 {
+    int32_t lane[GS_ROW_BLOCK] = {0}, sum = 0;
     int64_t i = 0;
-    for (; i + GS_ROW_BLOCK <= n; i += GS_ROW_BLOCK) {
-        int8_t block[GS_ROW_BLOCK];
-        for (int j = 0; j < GS_ROW_BLOCK; j++) {
-            const float q = gs_row_clamp(gs_row_rint(w[i + j] / grid.scale + grid.offset), grid.low, grid.high);
-            block[j] = (int8_t)(int32_t)q;
-        }
-        memcpy(codes + i, block, sizeof block);
-    }
-    for (; i < n; i++) {
-        const float q = gs_row_clamp(gs_row_rint(w[i] / grid.scale + grid.offset), grid.low, grid.high);
-        codes[i] = (int8_t)(int32_t)q;
-    }
+    for (; i + GS_ROW_BLOCK <= n; i += GS_ROW_BLOCK)
+        for (int j = 0; j < GS_ROW_BLOCK; j++) lane[j] += codes[i + j];
+    for (int j = 0; j < GS_ROW_BLOCK; j++) sum += lane[j];
+    for (; i < n; i++) sum += codes[i];
+    return sum;
+}
+
+void gs_row_encode(const gs_compute *c, const float *w, int64_t n, gs_grid grid, int8_t *codes, float *forward)
+{
+    gs_clamped_codes(c, n, w, grid.scale, grid.offset, grid.low, grid.high, codes);
     if (!forward) return;
-    for (i = 0; i < n; i++) forward[i] = ((float)codes[i] - grid.offset) * grid.scale;
+    for (int64_t i = 0; i < n; i++) forward[i] = ((float)codes[i] - grid.offset) * grid.scale;
 }

@@ -12,6 +12,7 @@
 
 /* One row; optional members as in gs_weight_codes. */
 typedef struct gs_row {
+    const gs_compute *c;
     int64_t in;
     const float *w;
     int8_t *codes;
@@ -28,9 +29,10 @@ void gs_row_scale_bias(const gs_weight_rule *rule, const gs_row *row, int64_t co
 /* The part of `to` that belongs to row r. */
 gs_weight_codes gs_weight_codes_row(const gs_weight_rule *rule, const gs_weight_codes *to, int64_t in, int64_t r);
 /* gs_weight_apply for one row: w and the members of `to` are the row's. */
-void gs_weight_apply_row(const gs_weight_rule *rule, const gs_weight_stats *stats, int64_t in, const float *w,
-                         const gs_weight_codes *to);
-gs_sqnr gs_weight_sqnr_row(const gs_weight_rule *rule, int64_t in, const float *w, const gs_weight_codes *from);
+void gs_weight_apply_row(const gs_compute *c, const gs_weight_rule *rule, const gs_weight_stats *stats, int64_t in,
+                         const float *w, const gs_weight_codes *to);
+gs_sqnr gs_weight_sqnr_row(const gs_compute *c, const gs_weight_rule *rule, int64_t in, const float *w,
+                           const gs_weight_codes *from);
 /* Rows per task: rows of any width make tasks of about the same size. */
 static inline int64_t gs_row_task_rows(int64_t in) { return in < 65536 ? 65536 / in : 1; }
 
@@ -52,8 +54,9 @@ gs_grid gs_grid_asym(float lo, float hi, int bits, float least);
 
 void gs_row_range(const float *w, int64_t n, float *lo, float *hi);
 float gs_row_peak(const float *w, int64_t n);
+int32_t gs_row_code_sum(const int8_t *codes, int64_t n);
 /* codes = clamp(rint(w / scale + offset)); forward (may be NULL) = (code - offset)·scale. */
-void gs_row_encode(const float *w, int64_t n, gs_grid grid, int8_t *codes, float *forward);
+void gs_row_encode(const gs_compute *c, const float *w, int64_t n, gs_grid grid, int8_t *codes, float *forward);
 
 static inline float gs_row_rint(float v) { return (v + GS_ROW_ROUNDER) - GS_ROW_ROUNDER; }
 static inline float gs_row_clamp(float q, float low, float high)

@@ -200,7 +200,8 @@ void gs_row_outliers(const gs_weight_rule *rule, const gs_weight_stats *stats, c
     }
     /* The low-bit class writes codes made anew from the scale; w is read for the last time by what fills `forward`. */
     const float half = (float)(1 << (rule->bits - 1));
-    gs_row_encode(row->w, row->in, (gs_grid){s.body.scale, s.body.offset, -half, half - 1.0f}, row->codes, NULL);
+    gs_row_encode(row->c, row->w, row->in, (gs_grid){s.body.scale, s.body.offset, -half, half - 1.0f}, row->codes,
+                  NULL);
     if (!row->forward) return;
     if (rule->sym)
         recover(&s, row, NULL, row->forward);

@@ -1,17 +1,24 @@
 /* Owns the two-stage weight: int8 codes q8 in [-119, 119] by row, then per group a whole factor s2 and int4 codes q8/s2. 119 = 7·17:
  * seven steps of the largest factor. Also the same multiplied out to int8, and the bias that engines add because they unpack int4
  * codes with 8 on top. SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+
 #include "quant/rule_row.h"
 
 #define STAGE_PEAK 119.0f
 
 static float group_factor(const int8_t *q8, int64_t n)
 {
-    int most = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const int a = q8[i] < 0 ? -q8[i] : q8[i];
-        most = a > most ? a : most;
+    int16_t lane[GS_ROW_BLOCK] = {0}, most = 0;
+    int64_t i = 0;
+    for (; i + GS_ROW_BLOCK <= n; i += GS_ROW_BLOCK) {
+        for (int j = 0; j < GS_ROW_BLOCK; j++) {
+            const int16_t q = q8[i + j], a = (int16_t)(q < 0 ? -q : q);
+            lane[j] = a > lane[j] ? a : lane[j];
+        }
     }
+    for (; i < n; i++) lane[0] = (int16_t)(abs(q8[i]) > lane[0] ? abs(q8[i]) : lane[0]);
+    for (int j = 0; j < GS_ROW_BLOCK; j++) most = lane[j] > most ? lane[j] : most;
     const float factor = (float)most / 7.0f;
     return gs_row_rint(factor > 1.0f ? factor : 1.0f);
 }
@@ -37,7 +44,7 @@ void gs_row_stages(const gs_weight_rule *rule, const gs_row *row)
 {
     const bool merged = rule->kind == GS_WEIGHT_MERGED;
     const float scale = gs_scale_guard(gs_row_peak(row->w, row->in) / STAGE_PEAK);
-    gs_row_encode(row->w, row->in, (gs_grid){scale, 0.0f, -STAGE_PEAK, STAGE_PEAK}, row->codes, NULL);
+    gs_row_encode(row->c, row->w, row->in, (gs_grid){scale, 0.0f, -STAGE_PEAK, STAGE_PEAK}, row->codes, NULL);
     row->scale[0] = scale;
     if (row->offset) row->offset[0] = 0.0f;
     const int64_t g = rule->group_size;
@@ -53,13 +60,6 @@ void gs_row_stages(const gs_weight_rule *rule, const gs_row *row)
     }
 }
 
-static int64_t sum_of(const int8_t *codes, int64_t n)
-{
-    int32_t sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += codes[i];
-    return sum;
-}
-
 /* Codes and factors are small whole numbers and the scale has 8 bits: every product is exact, and a part's sum is rounded once. */
 void gs_row_scale_bias(const gs_weight_rule *rule, const gs_row *row, int64_t columns, float *to)
 {
@@ -70,7 +70,7 @@ void gs_row_scale_bias(const gs_weight_rule *rule, const gs_row *row, int64_t co
         int64_t sum = 0;
         for (int64_t i = c * part; i < end;) { /* up to the end of a group or of the part */
             const int64_t k = i / g, stop = (k + 1) * g < end ? (k + 1) * g : end;
-            sum += sum_of(row->codes + i, stop - i) * (int64_t)row->second[k];
+            sum += (int64_t)gs_row_code_sum(row->codes + i, stop - i) * (int64_t)row->second[k];
             i = stop;
         }
         to[c] = columns == row->in ? (float)sum * scale : (float)(8.0 * (double)sum * (double)scale);

@@ -3,11 +3,11 @@
 #include "quant/rule_row.h"
 
 typedef struct stored_job {
+    const gs_compute *c;
     const gs_weight_rule *rule;
     const gs_weight_stats *stats;
     const gs_stored_rows *from;
     const gs_weight_codes *to;
-    gs_pool *pool;
     int64_t lines, lines_per_task; /* a line is a row, or the two rows whose codes share bytes */
     gs_sqnr *row;                  /* [rows] */
     int64_t *bad;                  /* [rows] column of the first value that is not finite, -1 = none */
@@ -32,8 +32,8 @@ static void quantize_row(const stored_job *job, int64_t r, float *w, int8_t *cod
     gs_to_f32(from->dtype, stored, w, from->in);
     gs_weight_codes to = gs_weight_codes_row(job->rule, job->to, from->in, r);
     if (codes) to.codes = codes;
-    gs_weight_apply_row(job->rule, job->stats, from->in, w, &to);
-    job->row[r] = gs_weight_sqnr_row(job->rule, from->in, w, &to);
+    gs_weight_apply_row(job->c, job->rule, job->stats, from->in, w, &to);
+    job->row[r] = gs_weight_sqnr_row(job->c, job->rule, from->in, w, &to);
 }
 
 static void stored_task(void *ctx, int64_t task, int worker)
@@ -41,7 +41,7 @@ static void stored_task(void *ctx, int64_t task, int worker)
     const stored_job *job = ctx;
     const gs_nibbles how = job->from->nibbles;
     const int64_t in = job->from->in, step = line_rows(how), first = task * job->lines_per_task;
-    float *w = gs_pool_scratch(job->pool, worker);
+    float *w = gs_pool_scratch(job->c->pool, worker);
     int8_t *codes = how == GS_NIBBLES_NONE ? NULL : (int8_t *)(w + in);
     for (int64_t line = first; line < job->lines && line < first + job->lines_per_task; line++) {
         for (int64_t i = 0; i < step; i++) quantize_row(job, line * step + i, w, codes ? codes + i * in : NULL);
@@ -57,7 +57,7 @@ gs_status gs_weight_apply_stored(gs_compute *c, const gs_weight_rule *rule, cons
     if (from->in < 1 || from->rows < 1) return GS_OK;
     GS_TRY(gs_pool_reserve(c->pool, scratch_bytes(from->nibbles, from->in), err));
     const int64_t step = line_rows(from->nibbles);
-    stored_job job = {.rule = rule, .stats = stats, .from = from, .to = to, .pool = c->pool};
+    stored_job job = {.c = c, .rule = rule, .stats = stats, .from = from, .to = to};
     job.lines = from->rows / step;
     job.lines_per_task = gs_row_task_rows(from->in * step);
     job.row = gs_alloc_array((size_t)from->rows, sizeof *job.row);

@@ -274,6 +274,63 @@ static void quantize_divides_adds_and_rounds_to_even(void **state)
     free(x);
 }
 
+/* Bounds of every kind of code, values beyond them and NaN, and every length that leaves a rest. */
+static void clamped_codes_stay_in_bounds(void **state)
+{
+    (void)state;
+    enum { N = 131 };
+    float x[N];
+    fill_normal(x, N);
+    for (int i = 0; i < 60; i++) x[i] = 0.5f * (float)(i - 30);
+    x[60] = 1e30f;
+    x[61] = -1e30f;
+    x[62] = NAN;
+    static const float bound[][2] = {{-128, 127}, {-127, 127}, {-8, 7}, {-7, 7}, {-119, 119}};
+    for (size_t b = 0; b < sizeof bound / sizeof *bound; b++) {
+        EACH_CONTEXT({
+            (void)first;
+            for (int64_t n = 1; n <= N; n++) {
+                guarded q = guarded_new((size_t)n, 1);
+                gs_clamped_codes(c, n, x, 0.7f, 3.0f, bound[b][0], bound[b][1], q.data);
+                for (int64_t i = 0; i < n; i++) {
+                    const float v = gs_rint(x[i] / 0.7f + 3.0f);
+                    assert_int_equal(((int8_t *)q.data)[i], gs_clamp_s8(v, bound[b][0], bound[b][1]));
+                }
+                guarded_free(&q);
+            }
+        })
+    }
+}
+
+static void errors_of_codes_add_up_in_lanes(void **state)
+{
+    (void)state;
+    enum { N = 77 };
+    float w[N];
+    int8_t codes[N];
+    fill_normal(w, N);
+    for (int i = 0; i < N; i++) codes[i] = (int8_t)(i * 37 % 256 - 128);
+    for (int64_t n = 0; n <= N; n++) {
+        double signal[GS_ERROR_LANES], noise[GS_ERROR_LANES];
+        for (int j = 0; j < GS_ERROR_LANES; j++) signal[j] = noise[j] = 0.25 * j;
+        for (int64_t i = 0; i < n; i++) {
+            const float value = ((float)codes[i] - 5.0f) * 0.013f;
+            const double d = (double)w[i] - (double)value;
+            signal[i % GS_ERROR_LANES] += (double)w[i] * (double)w[i];
+            noise[i % GS_ERROR_LANES] += d * d;
+        }
+        EACH_CONTEXT({
+            (void)first;
+            double s[GS_ERROR_LANES];
+            double e[GS_ERROR_LANES];
+            for (int j = 0; j < GS_ERROR_LANES; j++) s[j] = e[j] = 0.25 * j;
+            gs_code_errors(c, n, w, codes, 0.013f, 5.0f, s, e);
+            assert_memory_equal(s, signal, sizeof s);
+            assert_memory_equal(e, noise, sizeof e);
+        })
+    }
+}
+
 /* Every length that leaves a rest, ties, and both ways of scaling. */
 static void scaled_codes_are_those_of_the_scaled_row(void **state)
 {
@@ -402,6 +459,8 @@ int main(void)
         cmocka_unit_test(minmax_skips_what_is_not_finite),
         cmocka_unit_test(column_minmax_runs_on),
         cmocka_unit_test(quantize_divides_adds_and_rounds_to_even),
+        cmocka_unit_test(clamped_codes_stay_in_bounds),
+        cmocka_unit_test(errors_of_codes_add_up_in_lanes),
         cmocka_unit_test(scaled_codes_are_those_of_the_scaled_row),
         cmocka_unit_test(histogram_counts_like_histc),
         cmocka_unit_test(sums_are_doubles_in_fixed_order),
