@@ -4,16 +4,16 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "io/direct.h"
 #include "io/io_error.h"
 
 #define BLOCK_BYTES ((size_t)1 << 20)
-#define AHEAD_BYTES (8u << 20)
+#define PIECE_BYTES ((size_t)8 << 20)
 
 static gs_status begin(EVP_MD_CTX **out, gs_error *err)
 {
@@ -54,33 +54,90 @@ gs_status gs_sha256_bytes(const void *data, size_t n, char out[GS_SHA256_TEXT], 
     return end(c, GS_OK, out, err);
 }
 
-/* n bytes of the file from offset. The kernel reads on while a block is hashed. */
+/* n bytes of the file from offset. */
 static gs_status add_range(EVP_MD_CTX *c, const gs_file *f, uint64_t offset, uint64_t n, void *block, gs_error *err)
 {
     while (n > 0) {
         const size_t part = n < BLOCK_BYTES ? (size_t)n : BLOCK_BYTES;
         GS_TRY(gs_check_interrupt(err));
-        if (n > part) (void)posix_fadvise(f->fd, (off_t)(offset + part), (off_t)AHEAD_BYTES, POSIX_FADV_WILLNEED);
         GS_TRY(gs_file_pread(f, offset, block, part, err));
         EVP_DigestUpdate(c, block, part);
-        gs_file_forget(f, offset, part);
         offset += part;
         n -= part;
     }
     return GS_OK;
 }
 
+/* One piece of a file, read while the one before it is hashed. */
+typedef struct piece {
+    const gs_file *file;
+    gs_direct_reader *reader;
+    uint64_t offset;
+    size_t n;
+    gs_buf room;
+    const void *data;
+    gs_error error;
+} piece;
+
+static void read_piece(void *ctx)
+{
+    piece *p = ctx;
+    p->error.status = gs_direct_read(p->reader, p->file, p->offset, p->n, p->room.data, &p->data, &p->error);
+}
+
+static void set_piece(piece *p, uint64_t offset)
+{
+    p->offset = offset < p->file->size ? offset : p->file->size;
+    const uint64_t rest = p->file->size - p->offset;
+    p->n = rest < PIECE_BYTES ? (size_t)rest : PIECE_BYTES;
+}
+
+/* first has been read. */
+static gs_status add_pieces(EVP_MD_CTX *c, piece *first, piece *second, gs_error *err)
+{
+    for (piece *now = first, *next = second; now->n > 0;) {
+        gs_thread *thread;
+        GS_TRY(gs_check_interrupt(err));
+        set_piece(next, now->offset + now->n);
+        GS_TRY(gs_thread_start(&thread, read_piece, next, err));
+        EVP_DigestUpdate(c, now->data, now->n);
+        gs_thread_join(thread);
+        if (next->error.status != GS_OK) return gs_fail(err, next->error.status, "%s", next->error.text);
+        piece *done = now;
+        now = next;
+        next = done;
+    }
+    return GS_OK;
+}
+
+static gs_status add_file(EVP_MD_CTX *c, const gs_file *f, gs_error *err)
+{
+    gs_direct_reader reader = {0};
+    piece p[2] = {{.file = f, .reader = &reader}, {.file = f, .reader = &reader}};
+    const size_t room = gs_direct_room(f->size < PIECE_BYTES ? (size_t)f->size : PIECE_BYTES);
+    gs_status status = gs_buf_alloc(&p[0].room, room, "a file", err);
+    if (status == GS_OK && f->size > PIECE_BYTES) status = gs_buf_alloc(&p[1].room, room, "a file", err);
+    set_piece(&p[0], 0);
+    if (status == GS_OK) status = gs_check_interrupt(err);
+    if (status == GS_OK) status = gs_direct_read(&reader, f, 0, p[0].n, p[0].room.data, &p[0].data, err);
+    if (status == GS_OK && f->size > PIECE_BYTES)
+        status = add_pieces(c, &p[0], &p[1], err);
+    else if (status == GS_OK)
+        EVP_DigestUpdate(c, p[0].data, p[0].n);
+    gs_buf_release(&p[0].room);
+    gs_buf_release(&p[1].room);
+    gs_direct_close(&reader);
+    return status;
+}
+
 gs_status gs_sha256_file(const char *path, char out[GS_SHA256_TEXT], uint64_t *bytes, gs_error *err)
 {
     gs_file f;
     EVP_MD_CTX *c;
-    gs_buf block = {0};
     GS_TRY(gs_file_open(&f, path, err));
-    gs_status status = gs_buf_alloc(&block, f.size < BLOCK_BYTES ? (size_t)f.size + 1 : BLOCK_BYTES, "a file", err);
-    if (status == GS_OK) status = begin(&c, err);
-    if (status == GS_OK) status = end(c, add_range(c, &f, 0, f.size, block.data, err), out, err);
+    gs_status status = begin(&c, err);
+    if (status == GS_OK) status = end(c, add_file(c, &f, err), out, err);
     *bytes = f.size;
-    gs_buf_release(&block);
     gs_file_close(&f);
     return status;
 }

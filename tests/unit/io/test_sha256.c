@@ -51,6 +51,29 @@ static void test_file(void **state)
     remove_scratch(dir);
 }
 
+/* Files that are read in pieces, one ahead of the other. */
+static void test_pieces(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {((size_t)8 << 20) - 1, (size_t)8 << 20, ((size_t)8 << 20) + 1,
+                                   ((size_t)24 << 20) + 4099};
+    char *dir = make_scratch(), *path = gs_path_join(dir, "large");
+    char text[GS_SHA256_TEXT], whole[GS_SHA256_TEXT];
+    unsigned char *data = gs_alloc(sizes[3]);
+    for (size_t i = 0; i < sizes[3]; i++) data[i] = (unsigned char)(i * 2654435761u >> 11);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        uint64_t bytes;
+        write_file(dir, "large", data, sizes[i]);
+        OK(gs_sha256_file(path, text, &bytes, &test_err));
+        OK(gs_sha256_bytes(data, sizes[i], whole, &test_err));
+        assert_int_equal(bytes, sizes[i]);
+        assert_string_equal(text, whole);
+    }
+    gs_free(data);
+    gs_free(path);
+    remove_scratch(dir);
+}
+
 static void test_directory(void **state)
 {
     (void)state;
@@ -149,8 +172,8 @@ static void test_interrupt(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bytes),  cmocka_unit_test(test_file),      cmocka_unit_test(test_directory),
-        cmocka_unit_test(test_sample), cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_bytes),     cmocka_unit_test(test_pieces), cmocka_unit_test(test_file),
+        cmocka_unit_test(test_directory), cmocka_unit_test(test_sample), cmocka_unit_test(test_interrupt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
