@@ -15,6 +15,7 @@ typedef struct gs_checkpoint {
     gs_tensor_table table; /* all files; tensor.file indexes files */
     struct gs_name_map *by_name;
     uint64_t bytes; /* sum of tensor bytes */
+    bool read_once; /* set by a caller that reads each weight once: gs_weight_load goes past the page cache */
     char *warning;  /* NULL, or one sentence the caller should pass on (total_size of the index is wrong) */
 } gs_checkpoint;
 

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define READ_BYTES (32u << 20) /* raw bytes of one read */
+#define READ_BYTES (16u << 20) /* raw bytes of one read */
 
 static gs_pack_kind pack_kind(const gs_tensor *t) { return t->dtype == GS_BF16 ? GS_PACK_BF16 : GS_PACK_F32; }
 
@@ -22,7 +22,8 @@ static int64_t rows_per_read(const gs_tensor *t)
 /* The raw part of a stage, rounded up so that the floats behind it are aligned. */
 static size_t raw_bytes(const gs_tensor *t)
 {
-    return ((size_t)rows_per_read(t) * (size_t)t->shape[1] * gs_dtype_bytes(t->dtype) + 63) / 64 * 64;
+    const size_t rows = (size_t)rows_per_read(t) * (size_t)t->shape[1] * gs_dtype_bytes(t->dtype);
+    return (gs_direct_room(rows) + 63) / 64 * 64;
 }
 
 static size_t stage_bytes(const gs_tensor *t)
@@ -42,7 +43,7 @@ size_t gs_load_bytes(const gs_block_tensors *t)
 /* One row of a chunk per task: check, and widen F16. */
 typedef struct rows_job {
     gs_dtype dtype;
-    const uint8_t *raw;
+    const void *raw;
     float *wide; /* NULL = no conversion */
     int64_t cols;
     int64_t *first; /* [rows] column of the first bad value, -1 = none */
@@ -51,7 +52,7 @@ typedef struct rows_job {
 static void check_row(void *ctx, int64_t row, int worker)
 {
     const rows_job *job = ctx;
-    const uint8_t *raw = job->raw + (size_t)row * (size_t)job->cols * gs_dtype_bytes(job->dtype);
+    const uint8_t *raw = (const uint8_t *)job->raw + (size_t)row * (size_t)job->cols * gs_dtype_bytes(job->dtype);
     int64_t first = -1;
     (void)worker;
     job->first[row] = gs_count_nonfinite(job->dtype, raw, job->cols, &first) ? first : -1;
@@ -67,13 +68,22 @@ static gs_status check_rows(gs_compute *c, const gs_checkpoint *ck, rows_job *jo
     return GS_OK;
 }
 
+static gs_status read_rows(const gs_checkpoint *ck, gs_direct_reader *reader, const gs_tensor *t, uint64_t offset,
+                           size_t n, void *stage, const void **data, gs_error *err)
+{
+    if (ck->read_once) return gs_checkpoint_read_direct(ck, reader, t, offset, n, stage, data, err);
+    *data = stage;
+    return gs_checkpoint_read(ck, t, offset, stage, n, err);
+}
+
 /* Rows row0 .. row0+count of t into p, from p's first row on. */
 static gs_status load_rows(gs_packed *p, gs_compute *c, const gs_checkpoint *ck, const gs_tensor *t, int64_t row0,
                            int64_t count, void *stage, gs_error *err)
 {
     const int64_t step = rows_per_read(t), cols = t->shape[1];
     const size_t row_bytes = (size_t)cols * gs_dtype_bytes(t->dtype);
-    rows_job job = {.dtype = t->dtype, .raw = stage, .cols = cols};
+    gs_direct_reader reader = {0};
+    rows_job job = {.dtype = t->dtype, .cols = cols};
     if (t->dtype == GS_F16) job.wide = (void *)((uint8_t *)stage + raw_bytes(t));
     job.first = gs_alloc_array((size_t)step, sizeof *job.first);
     gs_status status = GS_OK;
@@ -81,11 +91,12 @@ static gs_status load_rows(gs_packed *p, gs_compute *c, const gs_checkpoint *ck,
         const int64_t rows = count - row < step ? count - row : step;
         status = gs_check_interrupt(err);
         if (status == GS_OK)
-            status =
-                gs_checkpoint_read(ck, t, (uint64_t)(row0 + row) * row_bytes, stage, (size_t)rows * row_bytes, err);
+            status = read_rows(ck, &reader, t, (uint64_t)(row0 + row) * row_bytes, (size_t)rows * row_bytes, stage,
+                               &job.raw, err);
         if (status == GS_OK) status = check_rows(c, ck, &job, t, row0 + row, rows, err);
-        if (status == GS_OK) gs_pack_rows(c, p, row, rows, job.wide ? (const void *)job.wide : stage);
+        if (status == GS_OK) gs_pack_rows(c, p, row, rows, job.wide ? (const void *)job.wide : job.raw);
     }
+    gs_direct_close(&reader);
     gs_free(job.first);
     return status;
 }
