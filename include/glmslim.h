@@ -79,8 +79,9 @@ typedef struct gs_recipe {
     bool overwrite;         /* replace an existing output directory */
     bool dry_run;
     bool no_extras;
-    bool w4a4_all; /* W4A4: dense and dense_4h_to_h too */
-    int threads;   /* 0 = all this process may use */
+    bool w4a4_all;          /* W4A4: dense and dense_4h_to_h too */
+    int threads;            /* 0 = all this process may use */
+    const char *max_memory; /* "1G"; NULL = no limit */
 
     uint64_t given; /* bit i = option i of the table was on the command line (recipe/options.h) */
 } gs_recipe;
@@ -198,6 +199,7 @@ typedef struct gs_report {
     int64_t n_samples, n_tokens;
     uint64_t input_bytes, output_bytes;
     uint64_t planned_peak_bytes;  /* what the plan promised */
+    uint64_t spilled_bytes;       /* hidden states in a file, because of max_memory */
     uint64_t measured_peak_bytes; /* peak resident set of the process, 0 on a dry run */
     double seconds;
     double estimated_seconds; /* plan */

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -56,6 +57,28 @@ void gs_direct_close(gs_direct_reader *r)
     if (r->file && r->fd >= 0) close(r->fd);
     gs_free(r->kept);
     *r = (gs_direct_reader){0};
+}
+
+gs_status gs_direct_temporary(gs_file *f, gs_direct_reader *r, const char *dir, uint64_t bytes, gs_error *err)
+{
+    *r = (gs_direct_reader){0};
+    *f = (gs_file){.fd = -1};
+    char *path = gs_path_join(dir, "hidden-states.XXXXXX");
+    const int fd = mkostemp(path, O_CLOEXEC);
+    if (fd < 0) {
+        const gs_status status = gs_io_fail(err, errno, "create", path);
+        gs_free(path);
+        return status;
+    }
+    *f = (gs_file){.fd = fd, .size = bytes, .path = path};
+    r->file = f;
+    r->fd = gs_direct_open(fd, path, O_RDWR);
+    unlink(path);
+    const gs_status status = gs_file_reserve(fd, bytes, path, err);
+    if (status == GS_OK) return GS_OK;
+    gs_direct_close(r);
+    gs_file_close(f);
+    return status;
 }
 
 /* Whole blocks from byte `from` of the file on, behind the `have` bytes that are in room already; how many bytes are there then:

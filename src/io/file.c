@@ -148,6 +148,21 @@ gs_status gs_pwrite_all(int fd, uint64_t offset, const void *src, size_t n, cons
     return GS_OK;
 }
 
+/* The plain system call, not posix_fallocate: glibc emulates that by touching every block where the file system
+ * cannot reserve. */
+gs_status gs_file_reserve(int fd, uint64_t bytes, const char *path, gs_error *err)
+{
+    int code;
+#ifdef __linux__
+    do code = fallocate(fd, 0, 0, (off_t)bytes) == 0 ? 0 : errno;
+    while (code == EINTR);
+#else
+    code = EOPNOTSUPP;
+#endif
+    if (code == EOPNOTSUPP || code == ENOSYS || code == EINVAL) code = ftruncate(fd, (off_t)bytes) == 0 ? 0 : errno;
+    return code == 0 ? GS_OK : gs_io_fail(err, code, "reserve space for", path);
+}
+
 /* Devices and pipes (/dev/stdout, /dev/null) are written in place: they have no offsets, modes or names to replace. */
 static gs_status write_stream(const char *path, const char *src, size_t n, gs_error *err)
 {

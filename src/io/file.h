@@ -22,6 +22,8 @@ void gs_file_forget(const gs_file *f, uint64_t offset, uint64_t n);
 /* Whole small file, at most max bytes, NUL-terminated (the NUL is not counted in *n). Caller gs_free()s *data. */
 gs_status gs_file_read_all(const char *path, size_t max, char **data, size_t *n, gs_error *err) GS_CHECKED;
 gs_status gs_pwrite_all(int fd, uint64_t offset, const void *src, size_t n, const char *path, gs_error *err) GS_CHECKED;
+/* The file gets this size; where the file system can, a full disk shows now. */
+gs_status gs_file_reserve(int fd, uint64_t bytes, const char *path, gs_error *err) GS_CHECKED;
 /* Create or replace, exact mode whatever the umask, fsync. */
 gs_status gs_file_write_all(const char *path, const void *src, size_t n, unsigned mode, gs_error *err) GS_CHECKED;
 

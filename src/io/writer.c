@@ -36,21 +36,6 @@ static gs_status check_space(const char *dir, const gs_layout *l, gs_error *err)
                    dir, (double)needed / 1e9, (double)room / 1e9);
 }
 
-/* The plain system call, not posix_fallocate: glibc emulates that by touching every block where the file system
- * cannot reserve. */
-static gs_status reserve(int fd, uint64_t bytes, const char *path, gs_error *err)
-{
-    int code;
-#ifdef __linux__
-    do code = fallocate(fd, 0, 0, (off_t)bytes) == 0 ? 0 : errno;
-    while (code == EINTR);
-#else
-    code = EOPNOTSUPP;
-#endif
-    if (code == EOPNOTSUPP || code == ENOSYS || code == EINVAL) code = ftruncate(fd, (off_t)bytes) == 0 ? 0 : errno;
-    return code == 0 ? GS_OK : gs_io_fail(err, code, "reserve space for", path);
-}
-
 static gs_status start_file(gs_writer *w, const char *dir, int i, gs_error *err)
 {
     const gs_out_file *f = &w->layout->files[i];
@@ -59,7 +44,7 @@ static gs_status start_file(gs_writer *w, const char *dir, int i, gs_error *err)
     if (fd < 0) return gs_io_fail(err, errno, "create", path);
     if (fchmod(fd, 0600) != 0) return gs_io_fail(err, errno, "set the permissions of", path);
     w->direct[i] = gs_direct_open(fd, path, O_WRONLY);
-    GS_TRY(reserve(fd, f->bytes, path, err));
+    GS_TRY(gs_file_reserve(fd, f->bytes, path, err));
     size_t n;
     char *header = gs_layout_header(w->layout, i, &n);
     const gs_status status = gs_pwrite_all(fd, 0, header, n, path, err);

@@ -49,6 +49,9 @@ typedef struct gs_job {
     gs_compute compute;
     gs_manifest manifest;
     uint64_t planned_peak;
+    bool spill;            /* hidden states go to files … */
+    const char *spill_dir; /* … in the work folder; borrowed */
+    bool one_block;        /* no block is read ahead */
     double estimated_seconds;
 
     double started;

@@ -67,9 +67,11 @@ gs_status gs_step_observe(gs_walk *w, gs_error *err)
     for (int64_t s = 0; s < w->float_samples->count; s += w->chunk.count) {
         GS_TRY(gs_check_interrupt(err));
         w->chunk = gs_chunk_at(w->float_samples, s);
-        float *h = gs_stream_rows(&w->float_stream, w->chunk.row0);
+        float *h;
+        GS_TRY(gs_stream_read(&w->float_stream, w->chunk.row0, w->chunk.rows, &h, err));
         GS_TRY(gs_block_forward(&job->compute, &view, w->block, &w->rope, &w->chunk, h, &w->scratch, &taps,
                                 (gs_until)until, err));
+        GS_TRY(gs_stream_write(&w->float_stream, w->chunk.row0, w->chunk.rows, err));
         job->work_done += w->chunk.rows;
         gs_job_progress(job, w->writer ? "float" : "rank", w->block);
     }
@@ -82,18 +84,24 @@ gs_status gs_step_observe_head(gs_walk *w, gs_error *err)
     gs_job *job = w->job;
     const int head = job->n_linears - 1;
     if (!w->want_scores || !gs_job_is_quantized(job, head)) return GS_OK;
-    const int64_t hidden = job->config.hidden, tokens = job->scored.tokens;
+    const int64_t hidden = job->config.hidden;
     gs_buf norm = {0}, normed = {0};
     gs_status status = gs_buf_alloc(&norm, (size_t)hidden * sizeof(float), "final norm", err);
     if (status == GS_OK)
-        status = gs_buf_alloc(&normed, gs_stream_bytes(tokens, hidden),
-                              "input of the head in the samples that rank layers", err);
+        status = gs_buf_alloc(&normed, gs_stream_bytes(job->scored.longest, hidden),
+                              "input of the head in a sample that ranks layers", err);
     if (status == GS_OK) status = gs_checkpoint_read_f32(&job->checkpoint, job->tensors.final_norm, norm.data, err);
-    if (status == GS_OK) {
-        gs_rmsnorm(&job->compute, tokens, hidden, gs_stream_rows(&w->float_stream, 0), norm.data, NULL,
-                   job->config.norm_eps, normed.data);
-        const gs_chunk all = {.count = job->scored.count, .rows = tokens, .start = job->scored.start};
-        status = add_scores(w, head, &all, hidden, normed.data, err);
+    for (int64_t s = 0; s < job->scored.count && status == GS_OK; s++) {
+        const gs_chunk one = {.first = s,
+                              .count = 1,
+                              .row0 = job->scored.start[s],
+                              .rows = job->scored.start[s + 1] - job->scored.start[s],
+                              .start = job->scored.start};
+        float *h;
+        status = gs_stream_read(&w->float_stream, one.row0, one.rows, &h, err);
+        if (status != GS_OK) break;
+        gs_rmsnorm(&job->compute, one.rows, hidden, h, norm.data, NULL, job->config.norm_eps, normed.data);
+        status = add_scores(w, head, &one, hidden, normed.data, err);
     }
     gs_buf_release(&normed);
     gs_buf_release(&norm);
@@ -109,12 +117,12 @@ gs_status gs_step_rank_head(gs_walk *w, gs_error *err)
     if (!gs_job_is_quantized(job, head) || rows == 0) return GS_OK;
     gs_buf work = {0};
     GS_TRY(gs_buf_alloc(&work, (size_t)(rows + 1) * (size_t)hidden * sizeof(float), "input of the head", err));
-    float *norm = work.data, *normed = norm + hidden, least, greatest;
+    float *norm = work.data, *normed = norm + hidden, *h, least, greatest;
     bool finite;
-    const gs_status status = gs_checkpoint_read_f32(&job->checkpoint, job->tensors.final_norm, norm, err);
+    gs_status status = gs_checkpoint_read_f32(&job->checkpoint, job->tensors.final_norm, norm, err);
+    if (status == GS_OK) status = gs_stream_read(&w->quant_stream, 0, rows, &h, err);
     if (status == GS_OK) {
-        gs_rmsnorm(&job->compute, rows, hidden, gs_stream_rows(&w->quant_stream, 0), norm, NULL, job->config.norm_eps,
-                   normed);
+        gs_rmsnorm(&job->compute, rows, hidden, h, norm, NULL, job->config.norm_eps, normed);
         gs_minmax(&job->compute, rows * hidden, normed, &least, &greatest, &finite);
         job->max_input[head] = -least > greatest ? -least : greatest;
     }

@@ -77,9 +77,11 @@ static gs_status run_stream(gs_walk *w, gs_error *err)
     for (int64_t s = 0; s < job->anti.count; s += w->chunk.count) {
         GS_TRY(gs_check_interrupt(err));
         w->chunk = gs_chunk_at(&job->anti, s);
-        float *h = gs_stream_rows(&w->anti_stream, w->chunk.row0);
+        float *h;
+        GS_TRY(gs_stream_read(&w->anti_stream, w->chunk.row0, w->chunk.rows, &h, err));
         GS_TRY(gs_block_forward(&job->compute, w->weights, w->block, &w->rope, &w->chunk, h, &w->scratch, &taps, until,
                                 err));
+        GS_TRY(gs_stream_write(&w->anti_stream, w->chunk.row0, w->chunk.rows, err));
         job->work_done += w->chunk.rows;
         gs_job_progress(job, "outliers", w->block);
     }

@@ -52,9 +52,17 @@ static gs_status embed(gs_walk *w, gs_stream *stream, const gs_samples *samples,
     gs_job *job = w->job;
     const double t0 = gs_seconds();
     gs_job_progress(job, "embed", 0);
-    GS_TRY(gs_stream_init(stream, samples->tokens, job->config.hidden, purpose, err));
-    GS_TRY(gs_embed(&job->checkpoint, job->tensors.embedding, samples->id, samples->tokens, gs_stream_rows(stream, 0),
-                    err));
+    if (job->spill)
+        GS_TRY(gs_stream_spill(stream, samples->tokens, job->config.hidden, gs_chunk_rows_max(samples), job->spill_dir,
+                               purpose, err));
+    else
+        GS_TRY(gs_stream_init(stream, samples->tokens, job->config.hidden, purpose, err));
+    for (int64_t row = 0; row < samples->tokens; row += stream->window) {
+        const int64_t rest = samples->tokens - row, rows = rest < stream->window ? rest : stream->window;
+        GS_TRY(gs_embed(&job->checkpoint, job->tensors.embedding, samples->id + row, rows, gs_stream_room(stream, row),
+                        err));
+        GS_TRY(gs_stream_write(stream, row, rows, err));
+    }
     gs_job_phase(job, "embed", gs_seconds() - t0);
     return GS_OK;
 }
@@ -68,7 +76,7 @@ static gs_status begin_common(gs_walk *w, bool whole_4h, gs_error *err)
     const int64_t longest = job->anti.longest > job->samples.longest ? job->anti.longest : job->samples.longest;
     GS_TRY(gs_rope_init(&w->rope, longest, c->rotary, c->rope_base, err));
     GS_TRY(gs_scratch_init(&w->scratch, c, gs_job_chunk_rows(job), whole_4h, err));
-    return gs_prefetch_open(&w->prefetch, c, &job->checkpoint, &job->tensors, err);
+    return gs_prefetch_open(&w->prefetch, c, &job->checkpoint, &job->tensors, !job->one_block, err);
 }
 
 gs_status gs_begin_rank(gs_walk *w, gs_error *err)

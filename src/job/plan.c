@@ -48,10 +48,11 @@ static bool any_quantized(const gs_job *job, int role, bool head)
 
 static uint64_t blocks_bytes(const gs_job *job)
 {
-    uint64_t most = 0;
+    uint64_t most = 0, load = 0;
     for (int b = 0; b < job->config.layers; b++)
         most = max_u64(most, gs_block_bytes(&job->config, &job->tensors.block[b]));
-    return most * (job->config.layers > 1 ? 2 : 1); /* at work, and being read */
+    for (int b = 0; b < job->config.layers; b++) load = max_u64(load, gs_load_bytes(&job->tensors.block[b]));
+    return load + most * (job->config.layers > 1 && !job->one_block ? 2 : 1); /* at work, and being read */
 }
 
 /* --reference_compat keeps the block's weights, and their codes, as float32 panels too. */
@@ -72,6 +73,14 @@ static uint64_t reference_bytes(const gs_job *job)
     return most;
 }
 
+/* Of a stream of so many tokens, from these samples. */
+static uint64_t stream_bytes(const gs_job *job, const gs_samples *s, int64_t tokens)
+{
+    if (tokens == 0) return 0;
+    return job->spill ? gs_stream_window_bytes(gs_chunk_rows_max(s), job->config.hidden)
+                      : gs_stream_bytes(tokens, job->config.hidden);
+}
+
 /* The outlier stream and what the smoother keeps of it. */
 static uint64_t outlier_bytes(const gs_job *job, bool emits)
 {
@@ -80,7 +89,7 @@ static uint64_t outlier_bytes(const gs_job *job, bool emits)
     int64_t kept = job->smoother->needs_first ? s->start[1] : 0;
     if (job->smoother->needs_rows)
         kept += s->tokens < GS_SMOOTH_ROWS_MAX || job->recipe->reference_compat ? s->tokens : GS_SMOOTH_ROWS_MAX;
-    uint64_t sum = gs_stream_bytes(s->tokens, job->config.hidden);
+    uint64_t sum = stream_bytes(job, s, s->tokens);
     uint64_t search = 0;
     for (int role = 0; role < GS_ROLES; role++) {
         int64_t out, in;
@@ -107,7 +116,7 @@ static uint64_t pass_bytes(const gs_job *job, int64_t float_tokens, int64_t quan
     const gs_config *c = &job->config;
     const int64_t chunk = gs_job_chunk_rows(job);
     const int64_t tile = chunk < GS_CHUNK_ROWS ? chunk : GS_CHUNK_ROWS;
-    uint64_t sum = gs_stream_bytes(float_tokens, c->hidden) + gs_stream_bytes(quant_tokens, c->hidden);
+    uint64_t sum = stream_bytes(job, &job->samples, float_tokens) + stream_bytes(job, &job->samples, quant_tokens);
     sum += gs_scratch_bytes(c, chunk, whole_4h) + gs_compute_scratch_bytes(gs_pool_threads(job->compute.pool));
     sum += (uint64_t)(job->samples.longest * c->rotary * 4) + gs_compute_scratch_bytes(1);
     sum += reference_bytes(job) + outlier_bytes(job, emits);
@@ -125,11 +134,17 @@ static uint64_t pass_bytes(const gs_job *job, int64_t float_tokens, int64_t quan
     return sum;
 }
 
-static uint64_t peak_bytes(const gs_job *job)
+/* Of the float stream in the main walk. */
+static int64_t float_tokens_of(const gs_job *job)
 {
     const bool kv = job->recipe->use_kvcache_quant && !job->kv_from_anti && !job->data_free;
+    return kv ? job->samples.tokens : gs_job_wants_scores(job) ? job->scored.tokens : 0;
+}
+
+static uint64_t peak_bytes(const gs_job *job)
+{
     const bool scores = gs_job_wants_scores(job);
-    const int64_t float_tokens = kv ? job->samples.tokens : scores ? job->scored.tokens : 0;
+    const int64_t float_tokens = float_tokens_of(job);
     const bool whole_4h =
         scores || any_quantized(job, GS_4H, false) || (job->smoother && job->smoother->pairs) || job->resolved.comm;
     uint64_t peak = gs_job_needs_blocks(job)
@@ -137,6 +152,40 @@ static uint64_t peak_bytes(const gs_job *job)
                         : gs_job_rows_bytes(job);
     if (job->resolved.disable_level > 0) peak = max_u64(peak, pass_bytes(job, job->scored.tokens, 0, false, true));
     return peak + BASE_BYTES + (job->resolved.extras ? HASHER_BYTES : 0) + (uint64_t)job->samples.tokens * 4;
+}
+
+/* Of hidden states in files, if they go there, in the pass that has most. */
+static uint64_t spilled_bytes(const gs_job *job)
+{
+    if (!job->spill) return 0;
+    const int64_t anti = job->smoother ? job->anti.tokens : 0, ranked = job->level_pending ? job->scored.tokens : 0;
+    const int64_t walked = float_tokens_of(job) + job->calibrated.tokens;
+    return gs_stream_bytes(anti + (ranked > walked ? ranked : walked), job->config.hidden);
+}
+
+/* A plan is right within a few per cent; a limit is to be kept. */
+static uint64_t with_margin(uint64_t peak) { return peak + peak / 32 + 1000000; }
+
+/* The first of these that fits the limit. */
+static gs_status fit_memory(gs_job *job, gs_error *err)
+{
+    static const struct {
+        bool spill, one_block;
+    } way[] = {{false, false}, {true, false}, {true, true}};
+    const uint64_t limit = job->resolved.max_memory;
+    for (size_t i = 0; i < sizeof way / sizeof *way; i++) {
+        job->spill = way[i].spill;
+        job->one_block = way[i].one_block;
+        job->planned_peak = peak_bytes(job);
+        if (limit == 0 || with_margin(job->planned_peak) <= limit) return GS_OK;
+    }
+    const char *how = gs_job_needs_blocks(job) ? "even with hidden states in a file and one block in memory at a time"
+                                               : "with weights going through in chunks of rows";
+    return gs_fail(
+        err, GS_ERR_MEMORY,
+        "--max_memory %s is not enough: %s this needs %lldM; raise the limit, or use fewer threads or shorter "
+        "texts",
+        job->recipe->max_memory, how, (long long)(with_margin(job->planned_peak) / 1000000 + 1));
 }
 
 /* Operations of the products of one block up to `until`, for one token; int8: only those of quantized linears. */
@@ -162,9 +211,7 @@ static void plan_work(gs_job *job)
 {
     double f32 = gs_job_w4a4_operations(job), s8 = 0;
     const bool transformed = job->transform[0].ready; /* by the ranking walk */
-    const bool kv = job->recipe->use_kvcache_quant && !job->kv_from_anti && !job->data_free,
-               scores = gs_job_wants_scores(job);
-    const int64_t float_tokens = kv ? job->samples.tokens : scores ? job->scored.tokens : 0;
+    const int64_t float_tokens = float_tokens_of(job);
     for (int b = 0; b < job->config.layers; b++) {
         const int float_until = float_tokens ? gs_job_float_until(job, b) : GS_UNTIL_NOTHING;
         const int calibrate_until = gs_job_calibrate_until(job, b);
@@ -196,6 +243,7 @@ static gs_status check_space(const gs_job *job, gs_error *err)
     const uint64_t have = gs_outdir_free_bytes(job->recipe->save_directory);
     uint64_t need = 0;
     for (int i = 0; i < job->manifest.layout.n_files; i++) need += job->manifest.layout.files[i].bytes;
+    need += spilled_bytes(job);
     if (have == 0 || have >= need) return GS_OK;
     return gs_fail(err, GS_ERR_IO,
                    "%s: the output needs %.2f GB, the file system has %.2f GB free; free some space or choose another "
@@ -232,9 +280,10 @@ gs_status gs_job_plan(gs_job *job, gs_error *err)
     gs_format_weights_prefix(job->resolved.type, prefix, sizeof prefix);
     const uint64_t limit = (uint64_t)r->part_file_size << 30;
     GS_TRY(gs_layout_plan(&job->manifest.layout, prefix, limit, err));
-    job->planned_peak = peak_bytes(job);
+    GS_TRY(fit_memory(job, err));
     job->work_total = job->work_done;
     plan_work(job);
+    job->report->spilled_bytes = spilled_bytes(job);
     gs_report_plan(job);
     return check_space(job, err);
 }

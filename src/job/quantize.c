@@ -47,10 +47,11 @@ static gs_status run(gs_job *job, gs_error *err)
 {
     const gs_recipe *r = job->recipe;
     job->walk_started = gs_seconds();
-    GS_TRY(rank_layers(job, err));
     gs_outdir out = {0};
     GS_TRY(gs_outdir_begin(&out, r->save_directory, r->model_path, r->overwrite, err));
-    gs_status status = write_output(job, out.work_path, err);
+    job->spill_dir = out.base_path;
+    gs_status status = rank_layers(job, err);
+    if (status == GS_OK) status = write_output(job, out.work_path, err);
     if (status == GS_OK) status = gs_check_interrupt(err);
     if (status == GS_OK) status = gs_outdir_commit(&out, err);
     gs_outdir_abort(&out);

@@ -68,6 +68,15 @@ static gs_status search(gs_walk *w, gs_norm norm, gs_role role, int64_t rows, co
     return status;
 }
 
+/* The stream of the first sample; it stays as it is. */
+static gs_status copy_first(gs_walk *w, int64_t rows, float *h, gs_error *err)
+{
+    float *from;
+    GS_TRY(gs_stream_read(&w->quant_stream, 0, rows, &from, err));
+    memcpy(h, from, (size_t)(rows * w->job->config.hidden) * sizeof *h);
+    return GS_OK;
+}
+
 static gs_status search_block(gs_walk *w, const gs_chunk *chunk, float *h, float *x, gs_error *err)
 {
     trial t = {.w = w, .searched = GS_QKV, .input = x};
@@ -77,7 +86,7 @@ static gs_status search_block(gs_walk *w, const gs_chunk *chunk, float *h, float
     GS_TRY(gs_emit_trial(w, GS_QKV, err));
     GS_TRY(gs_emit_trial(w, GS_DENSE, err));
     t.searched = GS_H4;
-    memcpy(h, gs_stream_rows(&w->quant_stream, 0), (size_t)(chunk->rows * w->job->config.hidden) * sizeof *h);
+    GS_TRY(copy_first(w, chunk->rows, h, err));
     GS_TRY(run_trial(&t, chunk, h, err));
     return search(w, GS_NORM_POST, GS_H4, chunk->rows, x, err);
 }
@@ -91,10 +100,10 @@ gs_status gs_step_smooth(gs_walk *w, gs_error *err)
     gs_buf work = {0};
     GS_TRY(gs_buf_alloc(&work, (size_t)(2 * rows * hidden) * sizeof(float), "first calibration sample", err));
     float *h = work.data, *x = h + rows * hidden;
-    memcpy(h, gs_stream_rows(&w->quant_stream, 0), (size_t)(rows * hidden) * sizeof *h);
+    gs_status status = copy_first(w, rows, h, err);
     w->chunk = chunk;
     for (int role = 0; role < GS_ROLES; role++) gs_fake_release(&w->fake[role]);
-    gs_status status = search_block(w, &chunk, h, x, err);
+    if (status == GS_OK) status = search_block(w, &chunk, h, x, err);
     for (int role = 0; role < GS_ROLES; role++) {
         gs_fake_release(&w->fake[role]);
         gs_cards_release(&w->cards[role]);

@@ -46,10 +46,12 @@ static gs_status run_half(gs_walk *w, bool mlp, const gs_taps *taps, gs_until un
     for (int64_t s = 0; s < job->calibrated.count; s += w->chunk.count) {
         GS_TRY(gs_check_interrupt(err));
         w->chunk = gs_chunk_at(&job->calibrated, s);
-        float *h = gs_stream_rows(&w->quant_stream, w->chunk.row0);
+        float *h;
+        GS_TRY(gs_stream_read(&w->quant_stream, w->chunk.row0, w->chunk.rows, &h, err));
         GS_TRY(mlp ? gs_block_forward_mlp(&job->compute, &view, w->block, &w->chunk, h, &w->scratch, taps, until, err)
                    : gs_block_forward(&job->compute, &view, w->block, &w->rope, &w->chunk, h, &w->scratch, taps, until,
                                       err));
+        GS_TRY(gs_stream_write(&w->quant_stream, w->chunk.row0, w->chunk.rows, err));
     }
     return GS_OK;
 }
@@ -118,8 +120,13 @@ static gs_status feed_normed(const feed *f, gs_norm norm, gs_error *err)
     for (int64_t row = 0; row < tokens; row += step) {
         const int64_t rows = tokens - row < step ? tokens - row : step;
         GS_TRY(gs_check_interrupt(err));
-        gs_rmsnorm(&w->job->compute, rows, g->hidden, gs_stream_rows(&w->quant_stream, row), view.norm[norm],
-                   view.norm_bias[norm], g->norm_eps, w->emit_rows.data);
+        for (int64_t r = 0, n; r < rows; r += n) {
+            float *h;
+            n = rows - r < w->quant_stream.window ? rows - r : w->quant_stream.window;
+            GS_TRY(gs_stream_read(&w->quant_stream, row + r, n, &h, err));
+            gs_rmsnorm(&w->job->compute, n, g->hidden, h, view.norm[norm], view.norm_bias[norm], g->norm_eps,
+                       (float *)w->emit_rows.data + r * g->hidden);
+        }
         GS_TRY(take(f, rows, w->emit_rows.data, err));
     }
     return GS_OK;

@@ -10,6 +10,7 @@
 #include "io/json.h"
 #include "recipe/compat.h"
 #include "recipe/options.h"
+#include "recipe/size.h"
 #include "recipe/unbuilt.h"
 
 static const char *const type_names[] = {
@@ -274,6 +275,7 @@ gs_status gs_recipe_resolve(const gs_recipe *r, gs_resolved *out, gs_str *notes,
     s.sparse_dynamic = s.type == GS_Q_W8A8_DYNAMIC && s.w_bit == 4;
     GS_TRY(check_cards(r, &s, err));
     GS_TRY(check_device(r, notes, err));
+    GS_TRY(gs_size_parse("max_memory", r->max_memory, &s.max_memory, err));
     s.npu_dtypes = strcmp(r->save_dtype, "checkpoint") == 0;
     s.extras = !r->no_extras && !r->reference_compat;
     gs_recipe_note_unused(r, &s, notes);

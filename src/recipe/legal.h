@@ -31,8 +31,9 @@ typedef struct gs_resolved {
     int ranks;           /* cards that are simulated: tp_size */
     bool comm;           /* scales of quantized communication are computed and written */
     bool comm_per_rank;
-    bool npu_dtypes; /* save_dtype checkpoint: dtypes of spec/06 §5 */
-    bool extras;     /* report and manifest go into the output: neither no_extras nor reference_compat */
+    bool npu_dtypes;     /* save_dtype checkpoint: dtypes of spec/06 §5 */
+    uint64_t max_memory; /* bytes; 0 = no limit */
+    bool extras;         /* report and manifest go into the output: neither no_extras nor reference_compat */
 } gs_resolved;
 
 /* Static name of a type: "W8A8". */

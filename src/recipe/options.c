@@ -166,6 +166,11 @@ const gs_option gs_options[] = {
      true},
     {"threads", GS_OPT_INT, FIELD(threads), "0", NULL, "threads; 0 = all this process may use",
      "The result does not depend on it.", true},
+    {"max_memory", GS_OPT_STRING, FIELD(max_memory), NULL, NULL, "limit of the planned memory, such as 1G or 800M",
+     "Beyond it hidden states go to a file beside the output, then only one block is in memory at a time; if that is "
+     "not enough, the run is refused and the least limit named. K, M, G and T are powers of 1000, Ki, Mi, Gi and Ti of "
+     "1024. The result does not depend on it.",
+     true},
 };
 
 const int gs_option_count = (int)(sizeof gs_options / sizeof gs_options[0]);
@@ -181,8 +186,8 @@ const gs_option *gs_option_find(const char *name)
 
 bool gs_option_is_local(const gs_option *o)
 {
-    static const char *const local[] = {"model_path", "save_directory", "calib_file", "anti_file",    "overwrite",
-                                        "dry_run",    "no_extras",      "threads",    "strict_device"};
+    static const char *const local[] = {"model_path", "save_directory", "calib_file", "anti_file",     "overwrite",
+                                        "dry_run",    "no_extras",      "threads",    "strict_device", "max_memory"};
     for (size_t i = 0; i < sizeof local / sizeof local[0]; i++)
         if (strcmp(o->name, local[i]) == 0) return true;
     return false;

@@ -247,6 +247,7 @@ char *gs_report_json(const gs_report *r, const gs_recipe *recipe, size_t *n)
     gs_json_put_int(j, "input_bytes", (int64_t)r->input_bytes);
     gs_json_put_int(j, "output_bytes", (int64_t)r->output_bytes);
     gs_json_put_int(j, "planned_peak_bytes", (int64_t)r->planned_peak_bytes);
+    gs_json_put_int(j, "spilled_bytes", (int64_t)r->spilled_bytes);
     gs_json_put_int(j, "measured_peak_bytes", (int64_t)r->measured_peak_bytes);
     gs_json_put_double(j, "seconds", r->seconds);
     gs_json_put_double(j, "estimated_seconds", r->estimated_seconds);

@@ -112,6 +112,10 @@ static void add_memory(const gs_report *r, gs_str *out)
             gs_str_printf(out, " (%+.0f %%)",
                           100.0 * ((double)r->measured_peak_bytes / (double)r->planned_peak_bytes - 1.0));
     }
+    if (r->spilled_bytes > 0) {
+        gs_bytes_text(r->spilled_bytes, measured);
+        gs_str_printf(out, "; %s of hidden states in a file", measured);
+    }
     gs_str_addc(out, '\n');
 }
 

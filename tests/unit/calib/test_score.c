@@ -91,8 +91,12 @@ static void streams_have_rows(void **state)
     gs_stream s;
     assert_int_equal(gs_stream_init(&s, 10, 6, "test stream", &err), GS_OK);
     assert_int_equal(gs_stream_bytes(10, 6), 240);
-    assert_ptr_equal(gs_stream_rows(&s, 3), (float *)s.buf.data + 18);
-    gs_stream_rows(&s, 9)[5] = 1.0f;
+    float *rows;
+    assert_int_equal(gs_stream_read(&s, 3, 7, &rows, &err), GS_OK);
+    assert_ptr_equal(rows, (float *)s.buf.data + 18);
+    rows[6 * 6 + 5] = 1.0f;
+    assert_int_equal(gs_stream_write(&s, 3, 7, &err), GS_OK);
+    assert_ptr_equal(gs_stream_room(&s, 9), rows + 36);
     gs_stream_release(&s);
     gs_stream_release(&s);
     assert_true(gs_stream_bytes(INT64_MAX, 4096) == SIZE_MAX && gs_stream_bytes(-1, 1) == SIZE_MAX);
