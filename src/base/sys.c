@@ -15,6 +15,13 @@ double gs_seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+double gs_cpu_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 static const char *const rung_names[GS_RUNG_COUNT] = {
     [GS_RUNG_C] = "c",
     [GS_RUNG_AVX2] = "avx2",

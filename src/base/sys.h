@@ -4,7 +4,8 @@
 
 #include "base/status.h"
 
-double gs_seconds(void); /* monotonic */
+double gs_seconds(void);     /* monotonic */
+double gs_cpu_seconds(void); /* processor time of all threads of the process */
 
 /* Instruction-set rungs, each including those below it in the list. */
 typedef enum gs_rung {

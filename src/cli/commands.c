@@ -19,6 +19,7 @@ const gs_command gs_commands[] = {
     {"eval", "measure results against their float model: perplexity, KL, layer by layer", gs_cmd_eval, &gs_spec_eval,
      false},
     {"synth", "write a synthetic checkpoint of any shape", gs_cmd_synth, &gs_spec_synth, false},
+    {"bench", "measure this machine, and how much of it is used", gs_cmd_bench, &gs_spec_bench, false},
     {"help", "show help for the program or for a command", gs_cmd_help, &gs_spec_help, false},
     {"version", "show version, instruction sets and build", gs_cmd_version, &gs_spec_version, false},
     {"docs", "print generated documents", gs_cmd_docs, NULL, true},

@@ -1,4 +1,4 @@
-/* Private to io/: whole directories. Links are never followed and other file systems never entered.
+/* Whole directories. Links are never followed and other file systems never entered.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_IO_TREE_H
 #define GS_IO_TREE_H

@@ -90,10 +90,19 @@ static void peak_task(void *ctx, int64_t task, int worker)
     job->loop(job->steps);
 }
 
+double gs_compute_seconds(const gs_compute *c, bool cpu_time)
+{
+    return cpu_time ? gs_cpu_seconds() / gs_pool_threads(c->pool) : gs_seconds();
+}
+
 double gs_compute_peak(gs_compute *c, gs_gemm_kind kind, int rounds)
 {
+    return gs_compute_peak_by(c, kind, rounds, 0.02, false);
+}
+
+double gs_compute_peak_by(gs_compute *c, gs_gemm_kind kind, int rounds, double round_seconds, bool cpu_time)
+{
     enum { PROBE = 20000 };
-    const double round_seconds = 0.02;
     peak_job job = {.loop = kind == GS_GEMM_F32 ? c->kernels->peak_f32 : c->kernels->peak_s8, .steps = PROBE};
     double start = gs_seconds();
     const double each = job.loop(PROBE) / PROBE; /* operations per step */
@@ -103,9 +112,9 @@ double gs_compute_peak(gs_compute *c, gs_gemm_kind kind, int rounds)
     const int threads = gs_pool_threads(c->pool);
     double best = 0;
     for (int i = 0; i < rounds; i++) {
-        start = gs_seconds();
+        start = gs_compute_seconds(c, cpu_time);
         gs_pool_run(c->pool, threads, peak_task, &job);
-        const double seconds = gs_seconds() - start;
+        const double seconds = gs_compute_seconds(c, cpu_time) - start;
         const double rate = seconds > 0 ? each * (double)job.steps * threads / seconds : 0;
         if (rate > best) best = rate;
     }

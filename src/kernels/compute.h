@@ -35,5 +35,9 @@ size_t gs_compute_scratch_bytes(int threads);
 /* Measured peak of the arithmetic a kind uses on this rung, operations per second on all threads of c, from
  * register-only loops with non-zero data: the best of `rounds` rounds of about 20 ms each. */
 double gs_compute_peak(gs_compute *c, gs_gemm_kind kind, int rounds);
+/* The same with rounds of any length; cpu_time: by processor time, on a machine with other work. */
+double gs_compute_peak_by(gs_compute *c, gs_gemm_kind kind, int rounds, double round_seconds, bool cpu_time);
+/* Seconds so far for differences: the clock, or processor time of all threads over their number. */
+double gs_compute_seconds(const gs_compute *c, bool cpu_time);
 
 #endif
