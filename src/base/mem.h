@@ -30,6 +30,7 @@ uint64_t gs_buf_now(void); /* bytes held in large buffers */
 uint64_t gs_buf_peak(void);
 uint64_t gs_rss_now(void); /* resident set of the process, bytes; 0 = unknown */
 uint64_t gs_rss_peak(void);
+uint64_t gs_memory_limit(void); /* bytes that the control groups of the process grant; 0 = no limit */
 
 /* Checked sizes: false on overflow, *out untouched. */
 bool gs_mul_size(size_t a, size_t b, size_t *out);

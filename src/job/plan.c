@@ -166,26 +166,51 @@ static uint64_t spilled_bytes(const gs_job *job)
 /* A plan is right within a few per cent; a limit is to be kept. */
 static uint64_t with_margin(uint64_t peak) { return peak + peak / 32 + 1000000; }
 
-/* The first of these that fits the limit. */
+/* Not even the last way fits. By the groups of this process a plan alone is not refused: it may be for another machine. */
+static gs_status refuse_memory(const gs_job *job, bool by_group, uint64_t limit, gs_error *err)
+{
+    const char *how = gs_job_needs_blocks(job) ? "even with hidden states in a file and one block in memory at a time"
+                                               : "with weights going through in chunks of rows";
+    const long long need = (long long)(with_margin(job->planned_peak) / 1000000 + 1);
+    if (by_group && job->recipe->dry_run)
+        gs_job_message(job, GS_WARNING, "the control group of this process allows %lldM of memory; %s this needs %lldM",
+                       (long long)(limit / 1000000), how, need);
+    else if (by_group)
+        return gs_fail(err, GS_ERR_MEMORY,
+                       "the control group of this process allows %lldM of memory: %s this needs %lldM; raise the limit "
+                       "of the container or job, or use fewer threads or shorter texts",
+                       (long long)(limit / 1000000), how, need);
+    else
+        return gs_fail(
+            err, GS_ERR_MEMORY,
+            "--max_memory %s is not enough: %s this needs %lldM; raise the limit, or use fewer threads or shorter "
+            "texts",
+            job->recipe->max_memory, how, need);
+    return GS_OK;
+}
+
+/* The first of these that fits the limit, which is the recipe's or that of the control groups. */
 static gs_status fit_memory(gs_job *job, gs_error *err)
 {
     static const struct {
         bool spill, one_block;
     } way[] = {{false, false}, {true, false}, {true, true}};
-    const uint64_t limit = job->resolved.max_memory;
+    const uint64_t asked = job->resolved.max_memory, granted = gs_memory_limit();
+    const bool by_group = granted > 0 && (asked == 0 || granted < asked);
+    const uint64_t limit = by_group ? granted : asked;
     for (size_t i = 0; i < sizeof way / sizeof *way; i++) {
         job->spill = way[i].spill;
         job->one_block = way[i].one_block;
         job->planned_peak = peak_bytes(job);
-        if (limit == 0 || with_margin(job->planned_peak) <= limit) return GS_OK;
+        if (limit > 0 && with_margin(job->planned_peak) > limit) continue;
+        if (by_group && i > 0)
+            gs_job_message(job, GS_INFO, "the control group of this process allows %lldM of memory: %s",
+                           (long long)(limit / 1000000),
+                           job->one_block ? "hidden states go to a file, no block is read ahead"
+                                          : "hidden states go to a file");
+        return GS_OK;
     }
-    const char *how = gs_job_needs_blocks(job) ? "even with hidden states in a file and one block in memory at a time"
-                                               : "with weights going through in chunks of rows";
-    return gs_fail(
-        err, GS_ERR_MEMORY,
-        "--max_memory %s is not enough: %s this needs %lldM; raise the limit, or use fewer threads or shorter "
-        "texts",
-        job->recipe->max_memory, how, (long long)(with_margin(job->planned_peak) / 1000000 + 1));
+    return refuse_memory(job, by_group, limit, err);
 }
 
 /* Operations of the products of one block up to `until`, for one token; int8: only those of quantized linears. */

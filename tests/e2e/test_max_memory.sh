@@ -58,6 +58,32 @@ check "a limit between: files" test "$(number middle spilled_bytes)" -gt 0
 job wide --max_memory 4GiB --use_kvcache_quant True --calib_file "$scratch/texts"
 equal "a limit that is no limit" "$(number wide planned_peak_bytes)" "$(number free planned_peak_bytes)"
 
+# A control group with little memory counts like --max_memory. Needs the right to make one.
+group=/sys/fs/cgroup/memory/glmslim-test-$$
+if { mkdir "$group" && echo $((middle * 1000)) >"$group/memory.limit_in_bytes"; } 2>/dev/null; then
+    in_group() { (echo "$BASHPID" >"$group/cgroup.procs" && exec "$@"); }
+    in_group "$quant" --model_path "$model" --save_directory "$yard/out" --overwrite --threads 2 --use_kvcache_quant True \
+        --calib_file "$scratch/texts" --json "$scratch/group.json" >"$log" 2>&1
+    equal "group: exit code" $? 0
+    says "group" "$log" "the control group of this process allows ${middle%???}M of memory: hidden states go to a file"
+    check "group: files" test "$(number group spilled_bytes)" -gt 0
+    digest "$yard/out" >"$scratch/group.sum"
+    check "group: the same bytes" cmp "$scratch/free.sum" "$scratch/group.sum"
+    mb=$(least --use_kvcache_quant True --calib_file "$scratch/texts")
+    echo $(((mb - 2) * 1000000)) >"$group/memory.limit_in_bytes"
+    in_group "$quant" --quiet --model_path "$model" --save_directory "$yard/none" --threads 2 --use_kvcache_quant True \
+        --calib_file "$scratch/texts" >"$log" 2>&1
+    equal "small group: exit code" $? 7
+    says "small group" "$log" "error: the control group of this process allows" "this needs ${mb}M"
+    in_group "$quant" --model_path "$model" --save_directory "$yard/none" --threads 2 --use_kvcache_quant True \
+        --calib_file "$scratch/texts" --dry_run >"$log" 2>&1
+    equal "small group: a plan is made" $? 0
+    says "small group, plan" "$log" "warning: the control group of this process allows"
+    for _ in $(seq 50); do rmdir "$group" 2>/dev/null && break; sleep 0.1; done
+else
+    echo "test_max_memory.sh: no control group can be made here (version 1, as root); its part is skipped"
+fi
+
 # Everything that keeps hidden states, and what keeps none.
 model=$demo
 texts=(--calib_file "$scratch/few")

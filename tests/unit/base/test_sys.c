@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "base/cpus.h"
+#include "base/cgroup.h"
 #include "base/pool.h"
 #include "base/sys.h"
 
@@ -134,11 +134,20 @@ static int remove_entry(const char *path, const struct stat *info, int kind, str
     return remove(path);
 }
 
+static void tree_remove(tree *t) { assert_int_equal(nftw(t->root, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0); }
+
 static int tree_answer(tree *t)
 {
     const int cpus = gs_cgroup_cpus(t->root, t->membership);
-    assert_int_equal(nftw(t->root, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+    tree_remove(t);
     return cpus;
+}
+
+static uint64_t tree_memory(tree *t)
+{
+    const uint64_t bytes = gs_cgroup_memory(t->root, t->membership);
+    tree_remove(t);
+    return bytes;
 }
 
 static void test_version_2_groups(void **state)
@@ -201,6 +210,49 @@ static void test_version_1_groups(void **state)
     assert_int_equal(tree_answer(&t), 0);
 }
 
+static void test_memory_of_version_2(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *max, *high;
+        uint64_t bytes;
+    } cases[] = {{"1073741824\n", NULL, 1073741824},
+                 {"1073741824\n", "max\n", 1073741824},
+                 {"1073741824\n", "900000000\n", 900000000},
+                 {"max\n", "max\n", 0},
+                 {"0\n", NULL, 0},
+                 {"-5\n", NULL, 0},
+                 {"", NULL, 0},
+                 {"99999999999999999999\n", NULL, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        tree t;
+        tree_init(&t, "0::/a/b\n");
+        write_file(&t, "a/b/memory.max", cases[i].max);
+        if (cases[i].high) write_file(&t, "a/b/memory.high", cases[i].high);
+        assert_int_equal(tree_memory(&t), cases[i].bytes);
+    }
+    tree t;
+    tree_init(&t, "0::/a/b\n");
+    write_file(&t, "a/b/memory.max", "8000000000\n");
+    write_file(&t, "a/memory.max", "3000000000\n");
+    assert_int_equal(tree_memory(&t), 3000000000);
+}
+
+static void test_memory_of_version_1(void **state)
+{
+    (void)state;
+    tree t;
+    tree_init(&t, "4:cpu,cpuacct:/docker/1\n9:memory:/docker/1\n0::/\n");
+    write_file(&t, "memory/docker/1/memory.limit_in_bytes", "2000000000\n");
+    write_file(&t, "memory/memory.limit_in_bytes", "9223372036854771712\n");
+    write_file(&t, "cpu,cpuacct/docker/1/memory.limit_in_bytes", "1\n"); /* another controller's place */
+    assert_int_equal(tree_memory(&t), 2000000000);
+    tree_init(&t, "9:memory:/\n");
+    write_file(&t, "memory/memory.limit_in_bytes", "9223372036854771712\n");
+    assert_int_equal(tree_memory(&t), 0);
+    assert_int_equal(gs_cgroup_memory("/tmp", "/nonexistent/self"), 0);
+}
+
 static void test_strange_membership(void **state)
 {
     (void)state;
@@ -250,6 +302,8 @@ int main(void)
         cmocka_unit_test(test_version_2_groups),
         cmocka_unit_test(test_outer_groups_count_too),
         cmocka_unit_test(test_version_1_groups),
+        cmocka_unit_test(test_memory_of_version_2),
+        cmocka_unit_test(test_memory_of_version_1),
         cmocka_unit_test(test_strange_membership),
         cmocka_unit_test(test_usable_cpus_follow_the_affinity_mask),
     };
