@@ -27,35 +27,36 @@ banned_tests='strcpy|strcat|sprintf|vsprintf|gets|alloca|tmpnam|tempnam|mktemp' 
 banned_floats='exp|expf|log|logf|pow|powf|sin|sinf|cos|cosf|tanh|tanhf|exp2|exp2f|log2|log2f'
 stripped=$(mktemp -d)
 trap 'rm -rf "$stripped"' EXIT
-for f in "${sources[@]}"; do
-    s=$stripped/$(tr / _ <<<"$f")
-    awk -f "$scripts/strip_c.awk" "$f" >"$s"
-    case $f in tests/*) names=$banned_tests ;; *) names=$banned ;; esac
-    while IFS= read -r hit; do complain "$f:$hit: banned function"; done < <(grep -nE "(^|[^A-Za-z0-9_])($names)[[:space:]]*\(" "$s" || true)
-    # libm's versions differ between systems; num/ has our own. Reports may use them, since no output bits depend on it.
-    case $f in
-    src/report/* | src/cli/* | src/job/* | src/eval/* | tests/*) ;;
-    src/*) while IFS= read -r hit; do complain "$f:$hit: libm function whose bits differ between systems; num/ has ours"; done \
-        < <(grep -nE "(^|[^A-Za-z0-9_])($banned_floats)[[:space:]]*\(" "$s" || true) ;;
-    esac
-done
+# All files in a few processes: one grep sees every stripped file under the file's own name.
+for f in "${sources[@]}"; do mkdir -p "$stripped/${f%/*}"; done
+printf '%s\0' "${sources[@]}" | xargs -0 -P "$(nproc)" -n 40 awk -v to="$stripped" -f "$scripts/strip_c.awk"
+calls() { # DESCRIPTION NAMES FOLDERS...
+    local says=$1 names=$2 folders=() folder
+    shift 2
+    for folder in "$@"; do if [ -d "$stripped/$folder" ]; then folders+=("$folder"); fi; done
+    [ ${#folders[@]} = 0 ] || while IFS= read -r hit; do complain "$hit: $says"; done \
+        < <(cd "$stripped" && grep -rnE "(^|[^A-Za-z0-9_])($names)[[:space:]]*\(" "${folders[@]}" || true)
+}
+calls 'banned function' "$banned" src include
+calls 'banned function' "$banned_tests" tests
+# libm's versions differ between systems; num/ has our own. Reports may use them, since no output bits depend on it.
+mapfile -t exact < <(find src -mindepth 1 -maxdepth 1 -type d | grep -vE '^src/(report|cli|job|eval)$' || true)
+calls 'libm function whose bits differ between systems; num/ has ours' "$banned_floats" "${exact[@]}"
 
 # 2. Text form.
 export LC_ALL=C.UTF-8
 invisible='[\x{00A0}\x{00AD}\x{200B}-\x{200F}\x{2028}-\x{202E}\x{2060}-\x{206F}\x{FEFF}]'
+said() { while IFS= read -r hit; do complain "$(cut -c1-120 <<<"$hit"): $1"; done; }
+mapfile -t code < <(printf '%s\n' "${texts[@]}" | grep -E '\.(c|h|sh)$')
+said 'invisible character' < <(grep -nHP "$invisible" "${texts[@]}" || true)
+said 'blank at the end of the line' < <(grep -nHE '[[:blank:]]+$' "${texts[@]}" || true)
+said 'tab' < <(grep -nHP '\t' "${code[@]}" || true)
+said 'no SPDX line' < <(grep -L 'SPDX-License-Identifier: Apache-2.0' "${code[@]}" || true)
+# A path of somebody's machine has no place in the repository.
+said "a machine's path" < <(grep -nHE '(^|[^A-Za-z0-9_.~*{}$-])/(work|home|root|Users|mnt)/' "${texts[@]}" || true)
 for f in "${texts[@]}"; do
-    [ -s "$f" ] || continue
-    while IFS= read -r hit; do complain "$f:$hit: invisible character"; done < <(grep -nP "$invisible" "$f" | cut -c1-60 || true)
-    while IFS= read -r hit; do complain "$f:$hit: blank at the end of the line"; done < <(grep -nE '[[:blank:]]+$' "$f" | cut -c1-60 || true)
-    [ "$(tail -c1 "$f" | od -An -tx1 | tr -d ' ')" = 0a ] || complain "$f: no newline at the end"
-    case $f in *.c | *.h | *.sh)
-        while IFS= read -r hit; do complain "$f:$hit: tab"; done < <(grep -nP '\t' "$f" | cut -c1-60 || true)
-        grep -q 'SPDX-License-Identifier: Apache-2.0' "$f" || complain "$f: no SPDX line"
-        ;;
-    esac
-    # A path of somebody's machine has no place in the repository.
-    while IFS= read -r hit; do complain "$f:$hit: a machine's path"; done \
-        < <(grep -nE '(^|[^A-Za-z0-9_.~*{}$-])/(work|home|root|Users|mnt)/' "$f" | cut -c1-90 || true)
+    # A command substitution drops a final newline, so anything left is a last byte of another kind.
+    [ -z "$(tail -c1 "$f")" ] || complain "$f: no newline at the end"
 done
 
 # 3. Lengths. A function starts with '{' and ends with '}', each alone in column 0 (clang-format sees to that).
@@ -84,11 +85,16 @@ done <<<"$exceptions"
 
 # 4. Every header stands alone.
 flags="-std=c11 -D_GNU_SOURCE -DGS_SOURCE_DIR=\"\" -fsyntax-only -Wall -Wextra -Iinclude -Isrc -Itests $(pkg-config --cflags jansson 2>/dev/null || true)"
-while IFS= read -r f; do
-    if excepted header-alone "$f"; then continue; fi
+alone() { # FILE: one header, its complaint on standard output
     # shellcheck disable=SC2086 # a list of flags
-    echo "#include \"$here/$f\"" | gcc $flags -x c - 2>"$stripped/header.log" || complain "$f: does not compile alone: $(head -2 "$stripped/header.log" | tr '\n' ' ')"
-done < <(printf '%s\n' "${sources[@]}" | grep '\.h$')
+    echo "#include \"$here/$1\"" | gcc $flags -x c - 2>"$stripped/$$.$BASHPID.log" ||
+        echo "$1: does not compile alone: $(head -2 "$stripped/$$.$BASHPID.log" | tr '\n' ' ')"
+}
+export -f alone
+export flags here stripped
+mapfile -t headers < <(printf '%s\n' "${sources[@]}" | grep '\.h$' | while IFS= read -r f; do excepted header-alone "$f" || echo "$f"; done)
+while IFS= read -r hit; do complain "$hit"; done \
+    < <(printf '%s\0' "${headers[@]}" | xargs -0 -r -P "$(nproc)" -n 8 bash -c 'for f in "$@"; do alone "$f"; done' alone)
 
 [ $fail = 0 ] && echo "style: ${#sources[@]} C files, ${#texts[@]} texts"
 exit $fail

@@ -10,12 +10,14 @@ if [ "${1:-}" != --check ]; then
     echo "format: ${#files[@]} files"
     exit 0
 fi
-bad=0
-for f in "${files[@]}"; do
-    if ! clang-format "$f" | cmp -s - "$f"; then
-        echo "format: $f is not as clang-format would write it (make format)" >&2
-        bad=1
-    fi
-done
-[ $bad = 0 ] && echo "format: ${#files[@]} files"
-exit $bad
+# shellcheck disable=SC2016 # expanded by the inner shell
+printf '%s\0' "${files[@]}" | xargs -0 -P "$(nproc)" -n 16 bash -c '
+    bad=0
+    for f in "$@"; do
+        if ! clang-format "$f" | cmp -s - "$f"; then
+            echo "format: $f is not as clang-format would write it (make format)" >&2
+            bad=1
+        fi
+    done
+    exit $bad' format || exit 1
+echo "format: ${#files[@]} files"

@@ -1,6 +1,10 @@
 # Blanks out comments and the insides of string and character literals of C source, keeping line numbers, so that checks
-# with patterns see code only. SPDX-License-Identifier: Apache-2.0
-BEGIN { state = "code" }
+# with patterns see code only: FILE goes to the variable to/FILE. SPDX-License-Identifier: Apache-2.0
+FNR == 1 {
+    if (name) close(name)
+    name = to "/" FILENAME
+    state = "code"
+}
 {
     out = ""
     n = length($0)
@@ -23,5 +27,5 @@ BEGIN { state = "code" }
         out = out c
     }
     if (state != "block") state = "code"
-    print out
+    print out > name
 }
