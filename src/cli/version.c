@@ -17,6 +17,11 @@ const gs_cli_spec gs_spec_version = {"[options]", "Show version, instruction set
 #else
 #define COMPILER "gcc " __VERSION__
 #endif
+#ifdef __has_feature /* clang's way of saying it; gcc defines the macro itself */
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
 #ifdef __SANITIZE_ADDRESS__
 #define BUILD COMPILER ", address sanitizer"
 #elif defined __OPTIMIZE__

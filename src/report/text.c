@@ -27,7 +27,7 @@ void gs_bytes_text(uint64_t bytes, char out[32])
 
 void gs_duration_text(double s, char out[32])
 {
-    if (!(s >= 0))
+    if (!(s >= 0 && isfinite(s)))
         snprintf(out, 32, "unknown");
     else if (s < 9.95)
         snprintf(out, 32, "%.1f s", s);

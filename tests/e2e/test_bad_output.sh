@@ -171,6 +171,9 @@ options "static W4A8" 2 "W4A8_DYNAMIC should be used with" --w_bit 4
 options "static W4A4" 2 "W4A4 should be used with dynamic" --w_bit 4 --a_bit 4
 options "anti_method m7" 2 "anti_method" --anti_method m7
 options "tp_size 3" 2 "tp_size" --tp_size 3
+tiny odd --ffn 136
+refused "a card's part that is none" 2 "tp_size 16: the 136 inputs of mlp.dense_4h_to_h cannot be divided into 16 equal parts" \
+    -- --model_path "$scratch/odd" --calib_file "$calib" --tp_size 16 --disable_names transformer.output_layer
 options "tokenizer_args" 2 "tokenizer_args" --tokenizer_args "{bad"
 options "group_size" 2 "group_size" --is_lowbit True --open_outlier False --group_size 48 --a_bit 16
 options "--json without a name" 2 "--json" --json
