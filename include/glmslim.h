@@ -82,6 +82,7 @@ typedef struct gs_recipe {
     bool w4a4_all;          /* W4A4: dense and dense_4h_to_h too */
     int threads;            /* 0 = all this process may use */
     const char *max_memory; /* "1G"; NULL = no limit */
+    const char *compute;    /* of float linears in the calibration passes: "f32" | "bf16" */
 
     uint64_t given; /* bit i = option i of the table was on the command line (recipe/options.h) */
 } gs_recipe;
@@ -137,7 +138,7 @@ typedef struct gs_group_result {
 } gs_group_result;
 
 typedef struct gs_gemm_result {
-    const char *kind;  /* "f32", "s8" */
+    const char *kind;  /* "f32", "s8", "bf16" */
     double seconds;    /* wall time inside the GEMM */
     double operations; /* 2*m*n*k summed */
     double peak_per_s; /* measured peak of that arithmetic on all threads of the run */
@@ -183,7 +184,7 @@ typedef struct gs_report {
     int n_linears;
     gs_group_result *groups;
     int n_groups;
-    gs_gemm_result gemm[2];
+    gs_gemm_result gemm[3];
     int n_gemm;
     gs_phase_result phases[16];
     int n_phases;

@@ -36,7 +36,7 @@ typedef struct gs_bench_peak {
 typedef struct gs_bench_gemm {
     gs_rung rung;
     gs_gemm_kind kind; /* of arithmetic */
-    const char *name;  /* "f32", "f32, bf16 weights", "int8" */
+    const char *name;  /* "f32", "f32, bf16 weights", "int8", "bf16" */
     const char *shape; /* "qkv", … or "block": all four */
     int threads;
     int64_t m, n, k; /* n, k: 0 for the block */
@@ -122,11 +122,12 @@ double gs_bench_now(const gs_bench_context *x);
 /* Measures the peak once more; the best so far counts. */
 void gs_bench_refresh_peak(gs_bench_context *x, gs_gemm_kind kind);
 double gs_bench_peak_of(const gs_bench *b, gs_rung rung, gs_gemm_kind kind, int threads); /* 0 = not measured */
-const char *gs_bench_kind_name(gs_gemm_kind kind);                                        /* "f32", "int8" */
+const char *gs_bench_kind_name(gs_gemm_kind kind);                                        /* "f32", "int8", "bf16" */
 
 /* A product with everything it needs; values are random. */
 typedef struct gs_bench_product {
     gs_pack_kind kind;
+    bool bf16_inputs; /* gs_gemm_bf16 */
     int64_t m, n, k;
     gs_packed w;
     gs_buf a, codes, vectors, out; /* vectors: [max(m, n)] floats, then int32 zeros */

@@ -14,9 +14,15 @@ static const product_kind kinds[] = {
     {"f32", GS_PACK_F32, GS_GEMM_F32},
     {"f32, bf16 weights", GS_PACK_BF16, GS_GEMM_F32},
     {"int8", GS_PACK_S8, GS_GEMM_S8},
+    {"bf16", GS_PACK_BF16, GS_GEMM_BF16},
 };
 
-const char *gs_bench_kind_name(gs_gemm_kind kind) { return kind == GS_GEMM_F32 ? "f32" : "int8"; }
+const char *gs_bench_kind_name(gs_gemm_kind kind)
+{
+    static const char *const names[GS_GEMM_KINDS] = {
+        [GS_GEMM_F32] = "f32", [GS_GEMM_S8] = "int8", [GS_GEMM_BF16] = "bf16"};
+    return names[kind];
+}
 
 gs_bench_sizes gs_bench_sizes_of(int64_t width)
 {
@@ -138,6 +144,7 @@ double gs_bench_product_run(gs_bench_product *p, gs_bench_context *x, int64_t m)
     const float *const vector = p->vectors.data;
     const int32_t *const zero = (const int32_t *)p->vectors.data + (p->m > p->n ? p->m : p->n);
     const double start = gs_bench_now(x);
+    x->compute.bf16_inputs = p->bf16_inputs;
     if (p->kind == GS_PACK_S8)
         gs_gemm_s8(&x->compute, &p->w, m, p->codes.data, p->k, vector, zero, vector, vector, p->out.data, p->n);
     else
@@ -212,6 +219,7 @@ static gs_status run_kind(gs_bench_context *x, const product_kind *kind, gs_erro
         if (s == 0) gs_bench_refresh_peak(&x[0], kind->kind);
         const size z = cut_size(b, gs_bench_peak_of(b, row.rung, kind->kind, 1), shapes[s][0], shapes[s][1]);
         GS_TRY(gs_bench_product_init(&p, packer, kind->pack, z.m, z.n, z.k, err));
+        p.bf16_inputs = kind->kind == GS_GEMM_BF16;
         row.shape = names[s];
         for (int i = 0; i < 2; i++)
             for (int t = 0; t < b->n_counts; t++) measure(&x[t], &p, &row, i == 0 ? z.m : SMALL_M, &total[i][t]);

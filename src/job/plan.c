@@ -260,7 +260,11 @@ static void plan_work(gs_job *job)
     r->gemm[0] = (gs_gemm_result){.kind = "f32", .peak_per_s = gs_compute_peak(&job->compute, GS_GEMM_F32, 2)};
     r->gemm[1] = (gs_gemm_result){.kind = "s8", .peak_per_s = gs_compute_peak(&job->compute, GS_GEMM_S8, 2)};
     r->n_gemm = 2;
-    job->estimated_seconds += f32 / (0.8 * r->gemm[0].peak_per_s) + s8 / (0.8 * r->gemm[1].peak_per_s);
+    if (job->compute.bf16_inputs)
+        r->gemm[r->n_gemm++] =
+            (gs_gemm_result){.kind = "bf16", .peak_per_s = gs_compute_peak(&job->compute, GS_GEMM_BF16, 2)};
+    const double float_peak = r->gemm[r->n_gemm == 3 ? 2 : 0].peak_per_s;
+    job->estimated_seconds += f32 / (0.8 * float_peak) + s8 / (0.8 * r->gemm[1].peak_per_s);
 }
 
 static gs_status check_space(const gs_job *job, gs_error *err)

@@ -82,6 +82,21 @@ gs_status gs_job_check_target(const gs_job *job, gs_error *err)
     return status;
 }
 
+/* Products of bf16 pairs take the weights as they are stored. */
+static gs_status check_compute(gs_job *job, gs_error *err)
+{
+    job->compute.bf16_inputs = strcmp(job->recipe->compute, "bf16") == 0;
+    for (int b = 0; b < job->config.layers && job->compute.bf16_inputs; b++)
+        for (int role = 0; role < GS_ROLES; role++) {
+            const gs_tensor *t = job->tensors.block[b].weight[role];
+            if (t->dtype == GS_BF16) continue;
+            return gs_fail(err, GS_ERR_UNSUPPORTED,
+                           "--compute bf16 needs weights in bfloat16; %s is %s: leave the option out", t->name,
+                           gs_dtype_name(t->dtype));
+        }
+    return GS_OK;
+}
+
 gs_status gs_job_prepare(gs_job *job, gs_error *err)
 {
     const gs_recipe *r = job->recipe;
@@ -110,7 +125,8 @@ gs_status gs_job_prepare(gs_job *job, gs_error *err)
     GS_TRY(check_rule(job, err));
     GS_TRY(gs_cards_check(job, err));
     GS_TRY(gs_job_check_w4a4(job, err));
-    return gs_compute_open(&job->compute, r->threads, err);
+    GS_TRY(gs_compute_open(&job->compute, r->threads, err));
+    return check_compute(job, err);
 }
 
 void gs_job_release(gs_job *job)

@@ -173,7 +173,7 @@ void gs_report_results(gs_job *job)
 void gs_report_measurements(gs_job *job)
 {
     gs_report *r = job->report;
-    for (int kind = 0; kind < GS_GEMM_KINDS && r->n_gemm > 0; kind++) {
+    for (int kind = 0; kind < r->n_gemm; kind++) { /* in the order of gs_gemm_kind */
         r->gemm[kind].seconds = job->compute.work[kind].seconds;
         r->gemm[kind].operations = job->compute.work[kind].operations;
     }

@@ -27,6 +27,10 @@ static gs_kernels *table_create(gs_rung rung)
         gs_gemm_fill_vnni(t);
         gs_peak_fill_vnni(t);
     }
+    if (rung >= GS_RUNG_AVX512_BF16) {
+        gs_gemm_fill_bf16(t);
+        gs_peak_fill_bf16(t);
+    }
 #else
     (void)rung;
 #endif
@@ -103,7 +107,10 @@ double gs_compute_peak(gs_compute *c, gs_gemm_kind kind, int rounds)
 double gs_compute_peak_by(gs_compute *c, gs_gemm_kind kind, int rounds, double round_seconds, bool cpu_time)
 {
     enum { PROBE = 20000 };
-    peak_job job = {.loop = kind == GS_GEMM_F32 ? c->kernels->peak_f32 : c->kernels->peak_s8, .steps = PROBE};
+    double (*const loop[GS_GEMM_KINDS])(int64_t) = {[GS_GEMM_F32] = c->kernels->peak_f32,
+                                                    [GS_GEMM_S8] = c->kernels->peak_s8,
+                                                    [GS_GEMM_BF16] = c->kernels->peak_bf16};
+    peak_job job = {.loop = loop[kind], .steps = PROBE};
     double start = gs_seconds();
     const double each = job.loop(PROBE) / PROBE; /* operations per step */
     const double probe = gs_seconds() - start;

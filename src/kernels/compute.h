@@ -8,7 +8,7 @@
 #include "base/sys.h"
 #include "num/num.h"
 
-typedef enum gs_gemm_kind { GS_GEMM_F32, GS_GEMM_S8, GS_GEMM_KINDS } gs_gemm_kind;
+typedef enum gs_gemm_kind { GS_GEMM_F32, GS_GEMM_S8, GS_GEMM_BF16, GS_GEMM_KINDS } gs_gemm_kind;
 
 typedef struct gs_gemm_work {
     double seconds;
@@ -21,6 +21,7 @@ typedef struct gs_compute {
     gs_pool *pool;
     const gs_kernels *kernels;
     gs_rung rung;
+    bool bf16_inputs; /* gs_gemm_f32 with bf16 panels is gs_gemm_bf16; false after opening */
     gs_gemm_work work[GS_GEMM_KINDS];
 } gs_compute;
 

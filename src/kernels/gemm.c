@@ -14,7 +14,8 @@ typedef struct gemm_job {
     const gs_packed *w;
     int64_t m, lda, ldc;
     int64_t tile_rows, tile_cols, row_tiles;
-    const float *a;     /* f32 */
+    const float *a;     /* f32 and bf16 */
+    bool pairs;         /* bf16 */
     const int8_t *a_s8; /* s8, with the four below */
     const float *scale;
     const int32_t *zero;
@@ -84,7 +85,11 @@ static void f32_task(void *ctx, int64_t task, int worker)
     for (int64_t k0 = 0; k0 < k_padded; k0 += GS_GEMM_KC) {
         const int64_t kc = min_i64(GS_GEMM_KC, k_padded - k0);
         const bool last = k0 + kc == k_padded;
-        kernels->pack_a_f32(panels, job->a + t.row * job->lda + k0, job->lda, t.rows, min_i64(kc, w->k - k0), kc);
+        const float *const a = job->a + t.row * job->lda + k0;
+        if (job->pairs)
+            kernels->pack_a_pairs(panels, a, job->lda, t.rows, min_i64(kc, w->k - k0), kc);
+        else
+            kernels->pack_a_f32(panels, a, job->lda, t.rows, min_i64(kc, w->k - k0), kc);
         for (int64_t group = t.group; group < t.group_end; group++) {
             const int64_t col = group * GS_GROUP_COLS;
             const gs_block_f32 block = {
@@ -99,7 +104,9 @@ static void f32_task(void *ctx, int64_t task, int worker)
                 .add = k0 > 0,
                 .bias = last && job->bias ? job->bias + col : NULL,
             };
-            if (w->kind == GS_PACK_F32)
+            if (job->pairs)
+                kernels->block_pairs(&block);
+            else if (w->kind == GS_PACK_F32)
                 kernels->block_f32(&block);
             else
                 kernels->block_bf16(&block);
@@ -156,8 +163,8 @@ static void run_counted(gs_compute *c, gemm_job *job, gs_gemm_kind kind)
     if (job->m <= 0) return;
     const double start = gs_seconds();
     /* a tile of A should take no more than half of a second-level cache of 512 KiB; codes are half as wide */
-    choose_tiles(job, kind == GS_GEMM_F32 ? GS_TILE_ROWS / 2 : GS_TILE_ROWS);
-    gs_pool_run(c->pool, job->row_tiles * ceil_div(job->w->n, job->tile_cols), kind == GS_GEMM_F32 ? f32_task : s8_task,
+    choose_tiles(job, kind == GS_GEMM_S8 ? GS_TILE_ROWS : GS_TILE_ROWS / 2);
+    gs_pool_run(c->pool, job->row_tiles * ceil_div(job->w->n, job->tile_cols), kind == GS_GEMM_S8 ? s8_task : f32_task,
                 job);
     c->work[kind].seconds += gs_seconds() - start;
     c->work[kind].operations += 2.0 * (double)job->m * (double)job->w->n * (double)job->w->k;
@@ -167,8 +174,20 @@ void gs_gemm_f32(gs_compute *c, const gs_packed *w, int64_t m, const float *a, i
                  float *out, int64_t ldc)
 {
     assert(w->kind == GS_PACK_F32 || w->kind == GS_PACK_BF16);
+    if (c->bf16_inputs && w->kind == GS_PACK_BF16) {
+        gs_gemm_bf16(c, w, m, a, lda, bias, out, ldc);
+        return;
+    }
     gemm_job job = {.c = c, .w = w, .m = m, .a = a, .lda = lda, .bias = bias, .out = out, .ldc = ldc};
     run_counted(c, &job, GS_GEMM_F32);
+}
+
+void gs_gemm_bf16(gs_compute *c, const gs_packed *w, int64_t m, const float *a, int64_t lda, const float *bias,
+                  float *out, int64_t ldc)
+{
+    assert(w->kind == GS_PACK_BF16);
+    gemm_job job = {.c = c, .w = w, .m = m, .a = a, .pairs = true, .lda = lda, .bias = bias, .out = out, .ldc = ldc};
+    run_counted(c, &job, GS_GEMM_BF16);
 }
 
 void gs_gemm_s8(gs_compute *c, const gs_packed *w, int64_t m, const int8_t *a, int64_t lda, const float *scale,

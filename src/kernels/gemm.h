@@ -3,7 +3,9 @@
  * Numeric contract. f32: k is cut in blocks of GS_GEMM_KC; inside a block every output is
  * one chain of fused multiply-adds in rising k, started at 0; block sums are added to the output in rising order with plain
  * additions (the first block is stored); the bias is added last. bf16 panels are widened to f32 in the kernel and give the
- * bits of f32 panels with the same values. s8: sums are exact integers.
+ * bits of f32 panels with the same values. bf16: inputs are rounded to bf16 (nearest even); blocks of k as in f32, a chain of fused
+ * multiply-adds that takes the odd value of each pair of k before the even one; subnormals count as zeros, before and after every step
+ * of the chain, of the sum over blocks and of the bias (what vdpbf16ps does, and the control register for the rest). s8: sums are exact integers.
  *
  * Weights are packed once, by rows, in any number of calls (each call starts at a multiple of GS_PACK_ROWS rows and only the
  * last may have a ragged count), so that a checkpoint can be packed while it is read. Unpacking gives the values back.
@@ -40,6 +42,10 @@ void gs_unpack_rows(gs_compute *c, const gs_packed *p, int64_t row0, int64_t row
 /* a: [m, k] with row stride lda; bias: [n] or NULL; out: [m, n] with row stride ldc. Panel kind F32 or BF16. */
 void gs_gemm_f32(gs_compute *c, const gs_packed *w, int64_t m, const float *a, int64_t lda, const float *bias,
                  float *out, int64_t ldc);
+
+/* The same with bf16 inputs; panel kind BF16. */
+void gs_gemm_bf16(gs_compute *c, const gs_packed *w, int64_t m, const float *a, int64_t lda, const float *bias,
+                  float *out, int64_t ldc);
 
 /* out[i,o] = (float)(Σ_k a[i,k]·w[o,k] − zero[i]·row_sum[o]) · (scale[i]·w_scale[o]) + bias[o], each float step rounded once,
  * in that order; the integer expression is exact (|value| < 2^31 for k ≤ 65536).

@@ -182,7 +182,7 @@ INLINE void store_f32(const int mr, const gs_block_f32 *x, int64_t row, int64_t 
 
 INLINE void micro_f32(const int mr, const panel_f32 *p, int64_t row)
 {
-    const float *a = p->x->a + row * p->x->kc, *b = p->b;
+    const float *a = (const float *)p->x->a + row * p->x->kc, *b = p->b;
     const char *next = p->next.from + row / GS_PANEL_ROWS * p->next.per_panel;
     __m256 s[6][2];
     GS_UNROLL(6)
@@ -222,38 +222,68 @@ static void (*const rows_f32[])(const panel_f32 *, int64_t) = {NULL,       rows_
 
 INLINE int64_t min_rows(int64_t rows) { return rows < GS_PANEL_ROWS ? rows : GS_PANEL_ROWS; }
 
-/* Pairs of bf16 -> two steps of 16 floats each. */
-static void widen_bf16(float *restrict to, const uint16_t *restrict b, int64_t steps)
+/* Pairs of bf16 -> two steps of 16 floats each; swapped: the odd one first. */
+INLINE void widen_bf16(float *restrict to, const uint16_t *restrict b, int64_t steps, const bool swapped)
 {
     const __m256i high = _mm256_set1_epi32((int32_t)0xffff0000);
-    for (int64_t i = 0; i < steps; i += 2, b += 32, to += 32) {
-        const __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)b);
-        const __m256i y = _mm256_loadu_si256((const __m256i *)(const void *)(b + 16));
-        _mm256_store_si256((__m256i *)(void *)to, _mm256_slli_epi32(x, 16));
-        _mm256_store_si256((__m256i *)(void *)(to + 8), _mm256_slli_epi32(y, 16));
-        _mm256_store_si256((__m256i *)(void *)(to + 16), _mm256_and_si256(x, high));
-        _mm256_store_si256((__m256i *)(void *)(to + 24), _mm256_and_si256(y, high));
+    float *const even = swapped ? to + 16 : to, *const odd = swapped ? to : to + 16;
+    for (int64_t i = 0; i < steps * 16; i += 32) {
+        const __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)(b + i));
+        const __m256i y = _mm256_loadu_si256((const __m256i *)(const void *)(b + i + 16));
+        _mm256_store_si256((__m256i *)(void *)(even + i), _mm256_slli_epi32(x, 16));
+        _mm256_store_si256((__m256i *)(void *)(even + i + 8), _mm256_slli_epi32(y, 16));
+        _mm256_store_si256((__m256i *)(void *)(odd + i), _mm256_and_si256(x, high));
+        _mm256_store_si256((__m256i *)(void *)(odd + i + 8), _mm256_and_si256(y, high));
     }
 }
 
-INLINE void block_float(const gs_block_f32 *x, const bool bf16)
+typedef enum panel_kind { FLOATS, PAIRS, SWAPPED_PAIRS } panel_kind;
+
+INLINE void block_float(const gs_block_f32 *x, const panel_kind kind)
 {
     _Alignas(64) float wide[GS_GEMM_KC * GS_PANEL_COLS];
-    const int64_t panel_bytes = x->kc * GS_PANEL_COLS * (bf16 ? 2 : 4);
+    const int64_t panel_bytes = x->kc * GS_PANEL_COLS * (kind == FLOATS ? 4 : 2);
     const char *from = x->b;
     for (int64_t col = 0; col < x->cols; col += GS_PANEL_COLS, from += panel_bytes) {
-        if (bf16) widen_bf16(wide, (const uint16_t *)(const void *)from, x->kc);
+        if (kind != FLOATS) widen_bf16(wide, (const uint16_t *)(const void *)from, x->kc, kind == SWAPPED_PAIRS);
         const void *const next = col + GS_PANEL_COLS < x->cols ? from + panel_bytes : x->b_next;
         const panel_f32 p = {.x = x,
                              .col = col,
-                             .b = bf16 ? wide : (const float *)(const void *)from,
+                             .b = kind == FLOATS ? (const float *)(const void *)from : wide,
                              .next = plan_fetch(next, x->a, panel_bytes, x->rows, x->kc)};
         for (int64_t row = 0; row < x->rows; row += GS_PANEL_ROWS) rows_f32[min_rows(x->rows - row)](&p, row);
     }
 }
 
-static void block_f32(const gs_block_f32 *x) { block_float(x, false); }
-static void block_bf16(const gs_block_f32 *x) { block_float(x, true); }
+static void block_f32(const gs_block_f32 *x) { block_float(x, FLOATS); }
+static void block_bf16(const gs_block_f32 *x) { block_float(x, PAIRS); }
+
+/* ---- bf16 pairs: the odd product first, subnormals as zeros, as vdpbf16ps does it ---- */
+
+static void pack_a_pairs(void *restrict dst, const float *restrict a, int64_t lda, int64_t rows, int64_t k,
+                         int64_t k_padded)
+{
+    float *const to = dst;
+    const int64_t panels = (rows + GS_PANEL_ROWS - 1) / GS_PANEL_ROWS;
+    pack_a_f32(to, a, lda, rows, k, k_padded);
+    for (int64_t i = 0; i < panels * k_padded * GS_PANEL_ROWS; i += 2 * GS_PANEL_ROWS)
+        for (int64_t r = i; r < i + GS_PANEL_ROWS; r++) {
+            const float even = gs_bf16_to_f32(gs_f32_to_bf16(to[r]));
+            to[r] = gs_bf16_to_f32(gs_f32_to_bf16(to[r + GS_PANEL_ROWS]));
+            to[r + GS_PANEL_ROWS] = even;
+        }
+}
+
+static __attribute__((noinline)) void pairs(const gs_block_f32 *x) { block_float(x, SWAPPED_PAIRS); }
+
+/* Flush to zero and subnormals are zeros, for the work of this block alone. */
+static void block_pairs(const gs_block_f32 *x)
+{
+    const unsigned before = _mm_getcsr();
+    _mm_setcsr(before | 0x8040);
+    pairs(x);
+    _mm_setcsr(before);
+}
 
 /* ---- codes: exact sums of products of int16 pairs ---- */
 
@@ -408,6 +438,8 @@ void gs_gemm_fill_avx2(gs_kernels *t)
     t->pack_a_s8 = pack_a_s8;
     t->block_f32 = block_f32;
     t->block_bf16 = block_bf16;
+    t->pack_a_pairs = pack_a_pairs;
+    t->block_pairs = block_pairs;
     t->block_s8 = block_s8;
     t->pack_keys = pack_keys;
 }

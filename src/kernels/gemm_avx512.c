@@ -3,51 +3,29 @@
 #include "kernels/table.h"
 
 #if defined(__AVX512F__) && defined(__AVX512BW__)
-#include <immintrin.h>
-
-#define INLINE static inline __attribute__((always_inline))
-
-enum { LINE = 64, WIDE = GS_GROUP_COLS / GS_PANEL_COLS };
-
-INLINE __mmask16 edge_mask(int64_t cols) { return cols >= GS_PANEL_COLS ? 0xffff : (__mmask16)((1u << cols) - 1); }
-
-INLINE void prefetch_lines(const char *from, int64_t lines)
-{
-    for (int64_t i = 0; i < lines; i++) _mm_prefetch(from + i * LINE, _MM_HINT_T1);
-}
+#include "kernels/gemm_wide.h"
 
 /* ---- float ---- */
 
-/* `wide` panels starting at column col. bf16: a panel holds pairs of k in 32-bit words. */
-INLINE void store_f32(const int mr, const int wide, const gs_block_f32 *x, int64_t row, int64_t col, __m512 s[6][WIDE])
-{
-    GS_UNROLL(6)
-    for (int r = 0; r < mr; r++) {
-        float *const c = x->c + (row + r) * x->ldc + col;
-        GS_UNROLL(4)
-        for (int j = 0; j < wide; j++) {
-            const __mmask16 mask = edge_mask(x->cols - col - j * GS_PANEL_COLS);
-            __m512 y = s[r][j];
-            if (x->add) y = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, c + j * GS_PANEL_COLS), y);
-            if (x->bias) y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(mask, x->bias + col + j * GS_PANEL_COLS));
-            _mm512_mask_storeu_ps(c + j * GS_PANEL_COLS, mask, y);
-        }
-    }
-}
+/* How a panel holds its weights: floats; pairs of bf16 in words; these with the odd one of each pair first, as A is packed then. */
+typedef enum panel_kind { FLOATS, PAIRS, SWAPPED_PAIRS } panel_kind;
 
 /* The 16 values of step i of one panel. */
-INLINE __m512 load_b(const char *panel, int64_t i, const bool bf16)
+INLINE __m512 load_b(const char *panel, int64_t i, const panel_kind kind)
 {
-    if (!bf16) return _mm512_loadu_ps((const float *)(const void *)panel + i * GS_PANEL_COLS);
+    if (kind == FLOATS) return _mm512_loadu_ps((const float *)(const void *)panel + i * GS_PANEL_COLS);
     const __m512i pair = _mm512_loadu_si512(panel + i / 2 * LINE);
-    return _mm512_castsi512_ps(i % 2 ? _mm512_and_si512(pair, _mm512_set1_epi32((int32_t)0xffff0000))
-                                     : _mm512_slli_epi32(pair, 16));
+    const bool odd = i % 2 != (kind == SWAPPED_PAIRS);
+    return _mm512_castsi512_ps(odd ? _mm512_and_si512(pair, _mm512_set1_epi32((int32_t)0xffff0000))
+                                   : _mm512_slli_epi32(pair, 16));
 }
 
-INLINE void micro_f32(const int mr, const int wide, const bool bf16, const gs_block_f32 *x, int64_t row, int64_t col)
+INLINE void micro_f32(const int mr, const int wide, const panel_kind kind, const gs_block_f32 *x, int64_t row,
+                      int64_t col)
 {
-    const float *a = x->a + row * x->kc;
-    const int64_t panel_bytes = x->kc * GS_PANEL_COLS * (bf16 ? 2 : 4), pair_bytes = bf16 ? LINE : 2 * LINE;
+    const float *a = (const float *)x->a + row * x->kc;
+    const int64_t panel_bytes = x->kc * GS_PANEL_COLS * (kind == FLOATS ? 4 : 2),
+                  pair_bytes = kind == FLOATS ? 2 * LINE : LINE;
     const char *b = (const char *)x->b + col / GS_PANEL_COLS * panel_bytes;
     __m512 s[6][WIDE];
     GS_UNROLL(6)
@@ -60,7 +38,7 @@ INLINE void micro_f32(const int mr, const int wide, const bool bf16, const gs_bl
         for (int u = 0; u < 2; u++) {
             __m512 bj[WIDE];
             GS_UNROLL(4)
-            for (int j = 0; j < wide; j++) bj[j] = load_b(b + j * panel_bytes, u, bf16);
+            for (int j = 0; j < wide; j++) bj[j] = load_b(b + j * panel_bytes, u, kind);
             GS_UNROLL(6)
             for (int r = 0; r < mr; r++) {
                 const __m512 ar = _mm512_set1_ps(a[u * GS_PANEL_ROWS + r]);
@@ -72,48 +50,29 @@ INLINE void micro_f32(const int mr, const int wide, const bool bf16, const gs_bl
     store_f32(mr, wide, x, row, col, s);
 }
 
-INLINE void rows_f32(const int wide, const bool bf16, const gs_block_f32 *x, int64_t col, const char *next,
-                     int64_t lines)
-{
-    const int64_t panels = (x->rows + GS_PANEL_ROWS - 1) / GS_PANEL_ROWS,
-                  each = next ? (lines + panels - 1) / panels : 0;
-    for (int64_t row = 0; row < x->rows; row += GS_PANEL_ROWS, next += next ? each * LINE : 0) {
-        prefetch_lines(next, each);
-        switch (x->rows - row) {
-        case 1:
-            micro_f32(1, wide, bf16, x, row, col);
-            break;
-        case 2:
-            micro_f32(2, wide, bf16, x, row, col);
-            break;
-        case 3:
-            micro_f32(3, wide, bf16, x, row, col);
-            break;
-        case 4:
-            micro_f32(4, wide, bf16, x, row, col);
-            break;
-        case 5:
-            micro_f32(5, wide, bf16, x, row, col);
-            break;
-        default:
-            micro_f32(6, wide, bf16, x, row, col);
-            break;
-        }
-    }
-}
+GS_WIDE_ROWS(rows_f32, const panel_kind, micro_f32)
 
-INLINE void block_float(const gs_block_f32 *x, const bool bf16)
+INLINE void block_float(const gs_block_f32 *x, const panel_kind kind)
 {
-    const int64_t group_lines = x->kc * GS_GROUP_COLS * (bf16 ? 2 : 4) / LINE;
+    const int64_t group_lines = x->kc * GS_GROUP_COLS * (kind == FLOATS ? 4 : 2) / LINE;
     if (x->cols > GS_GROUP_COLS - GS_PANEL_COLS) {
-        rows_f32(WIDE, bf16, x, 0, x->b_next, group_lines);
+        rows_f32(WIDE, kind, x, 0, x->b_next, group_lines);
         return;
     }
-    for (int64_t col = 0; col < x->cols; col += GS_PANEL_COLS) rows_f32(1, bf16, x, col, NULL, 0);
+    for (int64_t col = 0; col < x->cols; col += GS_PANEL_COLS) rows_f32(1, kind, x, col, NULL, 0);
 }
 
-static void block_f32(const gs_block_f32 *x) { block_float(x, false); }
-static void block_bf16(const gs_block_f32 *x) { block_float(x, true); }
+static void block_f32(const gs_block_f32 *x) { block_float(x, FLOATS); }
+static void block_bf16(const gs_block_f32 *x) { block_float(x, PAIRS); }
+static __attribute__((noinline)) void pairs(const gs_block_f32 *x) { block_float(x, SWAPPED_PAIRS); }
+
+static void block_pairs(const gs_block_f32 *x)
+{
+    const unsigned before = _mm_getcsr();
+    _mm_setcsr(before | FLUSH_BITS);
+    pairs(x);
+    _mm_setcsr(before);
+}
 
 /* ---- codes, for processors without the dot-product extension: int16 pairs ---- */
 
@@ -223,6 +182,7 @@ void gs_gemm_fill_avx512(gs_kernels *t)
 {
     t->block_f32 = block_f32;
     t->block_bf16 = block_bf16;
+    t->block_pairs = block_pairs;
     t->block_s8 = block_s8;
 }
 #endif

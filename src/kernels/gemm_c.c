@@ -1,5 +1,6 @@
 /* Plain C kernels of the matrix products: the reference whose bits every other rung gives.
  * SPDX-License-Identifier: Apache-2.0 */
+#include <float.h>
 #include <math.h>
 
 #include "kernels/table.h"
@@ -45,7 +46,8 @@ static void panel_f32(const gs_block_f32 *x, int64_t col, const float *b)
 {
     float sum[GS_PANEL_COLS];
     for (int64_t row = 0; row < x->rows; row++) {
-        row_times_panel(sum, x->a + row / GS_PANEL_ROWS * x->kc * GS_PANEL_ROWS + row % GS_PANEL_ROWS, b, x->kc);
+        const float *const a = (const float *)x->a + row / GS_PANEL_ROWS * x->kc * GS_PANEL_ROWS;
+        row_times_panel(sum, a + row % GS_PANEL_ROWS, b, x->kc);
         store_row(x, row, col, sum);
     }
 }
@@ -64,6 +66,61 @@ static void block_bf16(const gs_block_f32 *x)
             for (int64_t j = 0; j < GS_PANEL_COLS; j++)
                 wide[i * GS_PANEL_COLS + j] = gs_bf16_to_f32(b[i / 2 * 32 + j * 2 + i % 2]);
         panel_f32(x, col, wide);
+    }
+}
+
+/* ---- bf16 pairs: subnormals are zeros before and after every step ---- */
+
+static inline float flush(float x) { return fabsf(x) < FLT_MIN ? copysignf(0.0f, x) : x; }
+
+/* Fused multiply-add of two widened bf16 and a flushed sum. The processor's flushing decides after rounding to 24 bits whatever the
+ * exponent is, fmaf rounds subnormals to fewer: where that makes the least normal number the same is done 2^64 times larger. */
+static float fma_flushed(float a, float b, float sum)
+{
+    const float y = fmaf(a, b, sum);
+    if (fabsf(y) != FLT_MIN) return flush(y);
+    const float big = 0x1p64f, large = fabsf(a) > fabsf(b) ? a : b, small = fabsf(a) > fabsf(b) ? b : a;
+    return fabsf(fmaf(large, small * big, sum * big)) < FLT_MIN * big ? copysignf(0.0f, y) : y;
+}
+
+/* As pack_a_f32 of rounded values, the odd one of each pair first. */
+static void pack_a_pairs(void *restrict dst, const float *restrict a, int64_t lda, int64_t rows, int64_t k,
+                         int64_t k_padded)
+{
+    float *restrict to = dst;
+    for (int64_t r0 = 0; r0 < rows; r0 += GS_PANEL_ROWS)
+        for (int64_t i = 0; i < k_padded; i++)
+            for (int64_t r = r0; r < r0 + GS_PANEL_ROWS; r++) {
+                const int64_t from = i ^ 1;
+                *to++ = r < rows && from < k ? flush(gs_bf16_to_f32(gs_f32_to_bf16(a[r * lda + from]))) : 0.0f;
+            }
+}
+
+static void row_of_pairs(float *restrict sum, const float *restrict a, const float *restrict b, int64_t kc)
+{
+    for (int64_t j = 0; j < GS_PANEL_COLS; j++) sum[j] = 0.0f;
+    for (int64_t i = 0; i < kc; i++)
+        for (int64_t j = 0; j < GS_PANEL_COLS; j++)
+            sum[j] = fma_flushed(a[i * GS_PANEL_ROWS], b[i * GS_PANEL_COLS + j], sum[j]);
+}
+
+static void block_pairs(const gs_block_f32 *x)
+{
+    float wide[GS_GEMM_KC * GS_PANEL_COLS], sum[GS_PANEL_COLS];
+    for (int64_t col = 0; col < x->cols; col += GS_PANEL_COLS) {
+        const uint16_t *const b = (const uint16_t *)x->b + col * x->kc;
+        for (int64_t i = 0; i < x->kc; i++)
+            for (int64_t j = 0; j < GS_PANEL_COLS; j++)
+                wide[i * GS_PANEL_COLS + j] = flush(gs_bf16_to_f32(b[i / 2 * 32 + j * 2 + !(i % 2)]));
+        for (int64_t row = 0; row < x->rows; row++) {
+            const float *const a = (const float *)x->a + row / GS_PANEL_ROWS * x->kc * GS_PANEL_ROWS;
+            float *const c = x->c + row * x->ldc;
+            row_of_pairs(sum, a + row % GS_PANEL_ROWS, wide, x->kc);
+            for (int64_t j = col; j < col + GS_PANEL_COLS && j < x->cols; j++) {
+                const float total = x->add ? flush(flush(c[j]) + sum[j - col]) : sum[j - col];
+                c[j] = x->bias ? flush(total + flush(x->bias[j])) : total;
+            }
+        }
     }
 }
 
@@ -116,6 +173,8 @@ void gs_gemm_fill_c(gs_kernels *t)
     t->pack_a_s8 = pack_a_s8;
     t->block_f32 = block_f32;
     t->block_bf16 = block_bf16;
+    t->pack_a_pairs = pack_a_pairs;
+    t->block_pairs = block_pairs;
     t->block_s8 = block_s8;
     t->pack_keys = pack_keys;
 }

@@ -41,5 +41,6 @@ void gs_peak_fill_avx2(gs_kernels *t)
 {
     t->peak_f32 = peak_f32;
     t->peak_s8 = peak_s8;
+    t->peak_bf16 = peak_f32; /* the pairs are multiplied one after the other */
 }
 #endif

@@ -38,4 +38,5 @@ void gs_peak_fill_c(gs_kernels *t)
 {
     t->peak_f32 = peak_f32;
     t->peak_s8 = peak_s8;
+    t->peak_bf16 = peak_f32; /* the pairs are multiplied one after the other */
 }

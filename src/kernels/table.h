@@ -23,7 +23,7 @@
 /* One block of a product: rows x up to 64 columns over kc values of k, with operands packed as described in gemm.c. */
 typedef struct gs_block_f32 {
     int64_t rows, cols, kc; /* kc is even */
-    const float *a;         /* [ceil(rows/6)][kc][6] */
+    const void *a;          /* [ceil(rows/6)][kc][6] float; pairs: as pack_a_pairs of the same table wrote it */
     const void *b;          /* [4][kc][16] float, or [4][kc/2][16][2] bf16; panels past cols are not read */
     const void *b_next;     /* what the next call will read, for prefetching; may be NULL */
     float *c;               /* [rows, cols], row stride ldc */
@@ -55,11 +55,15 @@ struct gs_kernels {
     void (*pack_a_s8)(void *dst, const int8_t *a, int64_t lda, int64_t rows, int64_t k, int64_t k_padded);
     void (*block_f32)(const gs_block_f32 *block);
     void (*block_bf16)(const gs_block_f32 *block);
+    /* Products of bf16 pairs (gs_gemm_bf16): rows of A are rounded to bf16 while they are packed, each table in its own form. */
+    void (*pack_a_pairs)(void *dst, const float *a, int64_t lda, int64_t rows, int64_t k, int64_t k_padded);
+    void (*block_pairs)(const gs_block_f32 *block);
     void (*block_s8)(const gs_block_s8 *block);
 
     /* Register-only loops for gs_compute_peak; return the operations done. */
     double (*peak_f32)(int64_t steps);
     double (*peak_s8)(int64_t steps);
+    double (*peak_bf16)(int64_t steps);
 
     /* elem.h by rows or by chunks; names and shapes as there. */
     void (*rmsnorm)(int64_t rows, int64_t h, const float *x, const float *w, const float *b, float eps, float *y);
@@ -101,6 +105,8 @@ void gs_elem_fill_avx512(gs_kernels *t);
 void gs_peak_fill_avx512(gs_kernels *t);
 void gs_gemm_fill_vnni(gs_kernels *t);
 void gs_peak_fill_vnni(gs_kernels *t);
+void gs_gemm_fill_bf16(gs_kernels *t);
+void gs_peak_fill_bf16(gs_kernels *t);
 #endif
 
 /* Bytes of scratch each worker needs: for a tile of packed activations, and for attention with head size d. */

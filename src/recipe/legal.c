@@ -60,6 +60,11 @@ static gs_status check_words(const gs_recipe *r, gs_error *err)
         return gs_fail(err, GS_ERR_USAGE, "--save_directory is required: the directory to write the result to");
     GS_TRY(check_choice(r, "device_type", r->device_type, err));
     GS_TRY(check_choice(r, "save_dtype", r->save_dtype, err));
+    GS_TRY(check_choice(r, "compute", r->compute, err));
+    if (r->reference_compat && strcmp(r->compute, "f32") != 0)
+        return gs_fail(err, GS_ERR_USAGE,
+                       "--compute %s rounds what --reference_compat is to reproduce; leave one of them out",
+                       r->compute);
     if (r->target != NULL) GS_TRY(check_choice(r, "target", r->target, err));
     if (r->target != NULL && r->reference_compat)
         return gs_fail(err, GS_ERR_USAGE,

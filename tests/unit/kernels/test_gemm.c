@@ -112,6 +112,110 @@ static void float_products_follow_the_contract(void **state)
     for (int i = 0; i < FIXED_SHAPES + RANDOM_SHAPES; i++) check_float_shape(shape_number(i), i % 2 == 0, i % 3 == 0);
 }
 
+/* ---- bf16 pairs, once more: the chain in double, rounded to odd, then to float with any exponent, then flushed ---- */
+
+static double flushed(double x) { return fabs(x) < 0x1p-126 ? copysign(0, x) : x; }
+
+static double add_flushed(double a, double b)
+{
+    const double s = a + b, t = s - a, e = (a - (s - t)) + (b - t); /* s + e = a + b */
+    int64_t bits;
+    memcpy(&bits, &s, 8);
+    if (e != 0 && bits % 2 == 0) bits += (e > 0) == (s > 0) ? 1 : -1; /* to odd: a second rounding then does no harm */
+    double odd;
+    memcpy(&odd, &bits, 8);
+    const double wide = (double)(float)(odd * 0x1p64) * 0x1p-64; /* 24 bits, no subnormals */
+    return flushed(wide);
+}
+
+static float contract_bf16(const float *a, const uint16_t *w, int64_t k, float bias, bool has_bias)
+{
+    double total = 0;
+    for (int64_t k0 = 0; k0 < k; k0 += GS_GEMM_KC) {
+        double sum = 0;
+        for (int64_t i = k0; i < k + 1 && i < k0 + GS_GEMM_KC; i++) {
+            const int64_t at = i ^ 1; /* the odd one first */
+            if (at >= k) continue;
+            const double x = flushed((double)gs_bf16_to_f32(gs_f32_to_bf16(a[at])));
+            sum = add_flushed(x * flushed((double)gs_bf16_to_f32(w[at])), sum);
+        }
+        total = k0 == 0 ? sum : add_flushed(total, sum);
+    }
+    return (float)(has_bias ? add_flushed(total, flushed((double)bias)) : total);
+}
+
+/* size: of the operands. From 2^-63 down products are around the least normal number. */
+static void check_pair_shape(shape s, bool has_bias, bool aligned, float size)
+{
+    const int64_t lda = s.k + (aligned ? 0 : 3), ldc = s.n + (aligned ? 0 : 5);
+    const size_t skew = aligned ? 0 : 4;
+    uint16_t *const bits = malloc((size_t)(s.n * s.k) * sizeof *bits);
+    float *const bias = malloc((size_t)s.n * sizeof *bias), *const want = malloc((size_t)(s.m * s.n) * sizeof *want);
+    guarded a = guarded_new((size_t)((s.m - 1) * lda + s.k) * 4, skew);
+    fill_normal(a.data, (s.m - 1) * lda + s.k);
+    for (int64_t i = 0; i < (s.m - 1) * lda + s.k; i++) ((float *)a.data)[i] *= size;
+    for (int64_t i = 0; i < s.n * s.k; i++) bits[i] = gs_f32_to_bf16(random_normal() * size);
+    for (int64_t j = 0; j < s.n; j++) bias[j] = random_normal() * size * size;
+    if (size < 1) bits[0] = 3, ((float *)a.data)[0] = 1; /* a subnormal weight */
+    for (int64_t i = 0; i < s.m; i++)
+        for (int64_t j = 0; j < s.n; j++)
+            want[i * s.n + j] = contract_bf16((float *)a.data + i * lda, bits + j * s.k, s.k, bias[j], has_bias);
+    for (int rung = 0; rung < all.rungs; rung++)
+        for (int t = 0; t < THREAD_COUNTS; t++) {
+            gs_compute *const c = &all.c[rung][t];
+            gs_packed p;
+            pack_all(c, &p, GS_PACK_BF16, s.n, s.k, bits, t != 1);
+            guarded out = guarded_new((size_t)((s.m - 1) * ldc + s.n) * 4, skew);
+            const int64_t first = t == 2 ? s.m / 3 : s.m;
+            gs_gemm_bf16(c, &p, first, a.data, lda, has_bias ? bias : NULL, out.data, ldc);
+            gs_gemm_bf16(c, &p, s.m - first, (float *)a.data + first * lda, lda, has_bias ? bias : NULL,
+                         (float *)out.data + first * ldc, ldc);
+            check_out(out.data, ldc, want, s.m, s.n, gs_rung_name((gs_rung)rung));
+            volatile float least = 0x1p-126f; /* the control register is as it was */
+            assert_true(least / 2 > 0);
+            guarded_free(&out);
+            gs_packed_release(&p);
+        }
+    guarded_free(&a);
+    free(bits);
+    free(bias);
+    free(want);
+}
+
+static void products_of_pairs_follow_the_contract(void **state)
+{
+    (void)state;
+    static const float sizes[] = {1, 0x1p-62f, 0x1p-64f, 0x1p-66f, 0x1p-100f};
+    for (int i = 0; i < FIXED_SHAPES; i++) check_pair_shape(shape_number(i), i % 2 == 0, i % 3 == 0, 1);
+    for (int i = 0; i < 15; i++)
+        check_pair_shape((shape){1 + random_below(20), 1 + random_below(70), 1 + random_below(1100)}, i % 2 == 0,
+                         i % 3 == 0, sizes[i % 5]);
+    for (int rung = all.rungs; rung < GS_RUNG_COUNT; rung++)
+        print_message("%s: skipped, not on this machine\n", gs_rung_name((gs_rung)rung));
+}
+
+/* 2^-126 from the odd product, less three quarters, three eighths and one and a half of 2^-150. Rounded to 24 bits the first is below the
+ * least normal number and gone, rounded as a subnormal it would be that number; the second is that number either way, the third not. */
+static void flushing_decides_after_rounding(void **state)
+{
+    (void)state;
+    const float a[2] = {-0x1.8p-75f, 0x1p-63f}, even[3] = {0x1p-76f, 0x1p-77f, 0x1p-75f}, want[3] = {0, 0x1p-126f, 0};
+    uint16_t w[6];
+    for (int j = 0; j < 3; j++) {
+        w[2 * j] = gs_f32_to_bf16(even[j]);
+        w[2 * j + 1] = gs_f32_to_bf16(0x1p-63f);
+        assert_true(contract_bf16(a, w + 2 * j, 2, 0, false) == want[j]);
+    }
+    for (int rung = 0; rung < all.rungs; rung++) {
+        gs_packed p;
+        float out[3];
+        pack_all(&all.c[rung][1], &p, GS_PACK_BF16, 3, 2, w, true);
+        gs_gemm_bf16(&all.c[rung][1], &p, 1, a, 2, NULL, out, 3);
+        for (int j = 0; j < 3; j++) assert_true(out[j] == want[j]);
+        gs_packed_release(&p);
+    }
+}
+
 static void check_code_shape(shape s, bool has_bias, bool aligned)
 {
     const int64_t lda = s.k + (aligned ? 0 : 3), ldc = s.n + (aligned ? 0 : 5);
@@ -317,10 +421,16 @@ static void work_is_counted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(float_products_follow_the_contract), cmocka_unit_test(code_products_are_exact),
-        cmocka_unit_test(code_products_begin_with_a_bias),    cmocka_unit_test(longest_rows_of_codes_do_not_overflow),
-        cmocka_unit_test(unpacking_gives_the_values_back),    cmocka_unit_test(impossible_sizes_are_refused),
-        cmocka_unit_test(padding_does_not_spread_nan),        cmocka_unit_test(work_is_counted),
+        cmocka_unit_test(float_products_follow_the_contract),
+        cmocka_unit_test(code_products_are_exact),
+        cmocka_unit_test(products_of_pairs_follow_the_contract),
+        cmocka_unit_test(flushing_decides_after_rounding),
+        cmocka_unit_test(code_products_begin_with_a_bias),
+        cmocka_unit_test(longest_rows_of_codes_do_not_overflow),
+        cmocka_unit_test(unpacking_gives_the_values_back),
+        cmocka_unit_test(impossible_sizes_are_refused),
+        cmocka_unit_test(padding_does_not_spread_nan),
+        cmocka_unit_test(work_is_counted),
     };
     return cmocka_run_group_tests(tests, contexts_open, contexts_close);
 }
