@@ -13,7 +13,7 @@
 typedef struct gs_bench_spec {
     int threads;      /* > 0 */
     int64_t width;    /* of the hidden states; 4096 = GLM-4-9B, whose other sizes follow it */
-    bool quick;       /* a sixth of the work */
+    bool quick;       /* a sixth of the work; the lesser instruction sets get no more in any case */
     bool by_cpu_time; /* kernels by processor time instead of the clock */
     const char *dir;  /* for files */
     gs_rung first, last;
@@ -40,8 +40,11 @@ typedef struct gs_bench_gemm {
     const char *shape; /* "qkv", … or "block": all four */
     int threads;
     int64_t m, n, k; /* n, k: 0 for the block */
-    double per_s;
+    double per_s;    /* best round */
+    double share;    /* of the peak measured around it: median of the rounds */
 } gs_bench_gemm;
+
+enum { GS_BENCH_ROUNDS = 9, GS_BENCH_FEW = 32 }; /* most rounds; rows of the small products */
 
 typedef struct gs_bench_elem {
     gs_rung rung;
@@ -119,8 +122,10 @@ typedef struct gs_bench_context {
 gs_status gs_bench_open(gs_bench_context *x, gs_bench *b, gs_rung rung, int threads, gs_error *err) GS_CHECKED;
 void gs_bench_close(gs_bench_context *x);
 double gs_bench_now(const gs_bench_context *x);
-/* Measures the peak once more; the best so far counts. */
-void gs_bench_refresh_peak(gs_bench_context *x, gs_gemm_kind kind);
+bool gs_bench_is_brief(const gs_bench *b, gs_rung rung); /* a quick run, or not the best instruction set */
+/* Measures the peak once more and returns it; the best so far is kept. */
+double gs_bench_refresh_peak(gs_bench_context *x, gs_gemm_kind kind);
+double gs_bench_median(double *x, int n);                                                 /* sorts x */
 double gs_bench_peak_of(const gs_bench *b, gs_rung rung, gs_gemm_kind kind, int threads); /* 0 = not measured */
 const char *gs_bench_kind_name(gs_gemm_kind kind);                                        /* "f32", "int8", "bf16" */
 

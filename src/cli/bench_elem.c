@@ -160,7 +160,7 @@ static void add_row(gs_bench_context *x, const gs_bench_elem *like)
 
 static void run_case(gs_bench_context *x, elem_set *s, const struct elem_case *e)
 {
-    const double budget = x->bench->spec.quick ? 0.005 : 0.1;
+    const double budget = gs_bench_is_brief(x->bench, x->compute.rung) ? 0.005 : 0.1;
     double best = 0, bytes = 0, spent = 0;
     for (int round = 0; round < 2 || (round < 100 && spent < budget); round++) {
         const double start = gs_bench_now(x);
@@ -181,7 +181,7 @@ static void run_attention(gs_bench_context *x, elem_set *s, const char *name, in
     float *const qkv = s->attention.data, *const out = qkv + n * z->qkv;
     double best = 0;
     gs_bench_refresh_peak(x, GS_GEMM_F32);
-    for (int round = 0; round < (x->bench->spec.quick ? 2 : 4); round++) {
+    for (int round = 0; round < (gs_bench_is_brief(x->bench, x->compute.rung) ? 2 : 4); round++) {
         const double start = gs_bench_now(x);
         gs_attention(s->c, n, 0, qkv, z->qkv, qkv + width, qkv + width + z->groups * z->head_dim, z->qkv, z->heads,
                      z->groups, z->head_dim, out, width);
@@ -214,8 +214,7 @@ static gs_status run_cases(gs_bench_context *x, elem_set *s, gs_error *err)
         const char *name;
         int64_t length;
     } attentions[] = {{"attention, 83 tokens", 83}, {"attention, 512 tokens", 512}, {"attention, 2048 tokens", 2048}};
-    const bool slow = x->bench->spec.quick || x->compute.rung == GS_RUNG_C;
-    for (int i = 0; i < (slow ? 1 : 3); i++) {
+    for (int i = 0; i < (gs_bench_is_brief(x->bench, x->compute.rung) ? 1 : 3); i++) {
         GS_TRY(gs_check_interrupt(err));
         run_attention(x, s, attentions[i].name, attentions[i].length);
     }

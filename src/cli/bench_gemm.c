@@ -1,8 +1,8 @@
-/* Matrix products at the sizes of a block, next to the peak of the arithmetic they use. Other programs may be running, so each figure
- * is the best round, and the peak is measured again before each. SPDX-License-Identifier: Apache-2.0 */
+/* Matrix products at the sizes of a block, next to the peak of the arithmetic they use. Other programs may be running and processors
+ * change their pace, so a round is compared with the peak right before and after it, and the median round is the share. SPDX-License-Identifier: Apache-2.0 */
 #include "cli/bench.h"
 
-enum { LARGE_M = 512, SMALL_M = 32, SHAPES = 4 };
+enum { LARGE_M = 512, SMALL_M = GS_BENCH_FEW, SHAPES = 4 };
 
 typedef struct product_kind {
     const char *name;
@@ -50,6 +50,8 @@ gs_status gs_bench_open(gs_bench_context *x, gs_bench *b, gs_rung rung, int thre
 void gs_bench_close(gs_bench_context *x) { gs_compute_close(&x->compute); }
 double gs_bench_now(const gs_bench_context *x) { return gs_compute_seconds(&x->compute, x->bench->spec.by_cpu_time); }
 
+bool gs_bench_is_brief(const gs_bench *b, gs_rung rung) { return b->spec.quick || rung != b->spec.last; }
+
 static gs_bench_peak *find_peak(const gs_bench *b, gs_rung rung, gs_gemm_kind kind, int threads)
 {
     for (int i = 0; i < b->n_peaks; i++) {
@@ -65,7 +67,7 @@ double gs_bench_peak_of(const gs_bench *b, gs_rung rung, gs_gemm_kind kind, int 
     return p ? p->per_s : 0;
 }
 
-void gs_bench_refresh_peak(gs_bench_context *x, gs_gemm_kind kind)
+double gs_bench_refresh_peak(gs_bench_context *x, gs_gemm_kind kind)
 {
     gs_bench *b = x->bench;
     const int threads = gs_pool_threads(x->compute.pool);
@@ -75,9 +77,21 @@ void gs_bench_refresh_peak(gs_bench_context *x, gs_gemm_kind kind)
         p = &b->peaks[b->n_peaks++];
         *p = (gs_bench_peak){.rung = x->compute.rung, .kind = kind, .threads = threads};
     }
-    const bool quick = b->spec.quick;
-    const double rate = gs_compute_peak_by(&x->compute, kind, quick ? 2 : 3, quick ? 0.004 : 0.02, b->spec.by_cpu_time);
+    const double round_seconds = gs_bench_is_brief(b, x->compute.rung) ? 0.004 : 0.02;
+    const double rate = gs_compute_peak_by(&x->compute, kind, 2, round_seconds, b->spec.by_cpu_time);
     if (rate > p->per_s) p->per_s = rate;
+    return rate;
+}
+
+double gs_bench_median(double *x, int n)
+{
+    for (int i = 1; i < n; i++)
+        for (int j = i; j > 0 && x[j] < x[j - 1]; j--) {
+            const double other = x[j];
+            x[j] = x[j - 1];
+            x[j - 1] = other;
+        }
+    return n % 2 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
 }
 
 void gs_bench_random(float *x, int64_t n)
@@ -157,11 +171,11 @@ typedef struct size {
     int64_t m, n, k;
 } size;
 
-static size cut_size(const gs_bench *b, double peak, int64_t n, int64_t k)
+static size cut_size(const gs_bench *b, gs_rung rung, double peak, int64_t n, int64_t k)
 {
     enum { LEAST_N = 128, LEAST_K = 512, LEAST_M = 96 };
     size z = {LARGE_M, n, k};
-    const double limit = peak * (b->spec.quick ? 0.03 : 1.5) / 2;
+    const double limit = peak * (b->spec.quick ? 0.03 : gs_bench_is_brief(b, rung) ? 0.1 : 1.5) / 2;
     const double rows = limit / ((double)LARGE_M * (double)k), columns = limit / (LARGE_M * (double)LEAST_N);
     if (rows < (double)z.n)
         z.n = rows > LEAST_N ? (int64_t)rows / GS_PACK_ROWS * GS_PACK_ROWS : LEAST_N < n ? LEAST_N : n;
@@ -173,6 +187,7 @@ static size cut_size(const gs_bench *b, double peak, int64_t n, int64_t k)
 
 typedef struct totals {
     double seconds, operations;
+    double at_peak; /* operations over share: what the peak would have done meanwhile */
 } totals;
 
 static void add_row(gs_bench *b, const gs_bench_gemm *row)
@@ -183,24 +198,27 @@ static void add_row(gs_bench *b, const gs_bench_gemm *row)
 
 static void measure(gs_bench_context *x, gs_bench_product *p, const gs_bench_gemm *like, int64_t m, totals *total)
 {
-    gs_bench *b = x->bench;
-    double best = 0;
-    gs_bench_refresh_peak(x, like->kind);
-    for (int round = 0; round < (b->spec.quick ? 2 : 4); round++) {
-        const double seconds = gs_bench_product_run(p, x, m);
+    const double operations = 2.0 * (double)m * (double)p->n * (double)p->k;
+    const int rounds = gs_bench_is_brief(x->bench, x->compute.rung) ? 3 : 4;
+    double best = 0, share[GS_BENCH_ROUNDS];
+    double before = gs_bench_refresh_peak(x, like->kind);
+    for (int round = 0; round < rounds; round++) {
+        const double seconds = gs_bench_product_run(p, x, m), after = gs_bench_refresh_peak(x, like->kind);
+        share[round] = operations / seconds / (0.5 * (before + after));
+        before = after;
         if (round == 0 || seconds < best) best = seconds;
     }
-    gs_bench_refresh_peak(x, like->kind);
-    const double operations = 2.0 * (double)m * (double)p->n * (double)p->k;
     gs_bench_gemm row = *like;
     row.threads = gs_pool_threads(x->compute.pool);
     row.m = m;
     row.n = p->n;
     row.k = p->k;
     row.per_s = operations / best;
-    add_row(b, &row);
+    row.share = gs_bench_median(share, rounds);
+    add_row(x->bench, &row);
     total->seconds += best;
     total->operations += operations;
+    total->at_peak += operations / row.share;
 }
 
 static gs_status run_kind(gs_bench_context *x, const product_kind *kind, gs_error *err)
@@ -211,13 +229,13 @@ static gs_status run_kind(gs_bench_context *x, const product_kind *kind, gs_erro
         {o->qkv, o->hidden}, {o->hidden, o->hidden}, {2 * o->ffn, o->hidden}, {o->hidden, o->ffn}};
     static const char *const names[SHAPES] = {"qkv", "dense", "h_to_4h", "4h_to_h"};
     gs_bench_gemm row = {.rung = x[0].compute.rung, .kind = kind->kind, .name = kind->name};
-    totals total[2][2] = {{{0}}}; /* large and small count of rows; threads */
+    totals total[2][2] = {{{0, 0, 0}}}; /* large and small count of rows; threads */
     gs_compute *const packer = &x[b->n_counts - 1].compute;
     for (int s = 0; s < SHAPES; s++) {
         gs_bench_product p;
         GS_TRY(gs_check_interrupt(err));
         if (s == 0) gs_bench_refresh_peak(&x[0], kind->kind);
-        const size z = cut_size(b, gs_bench_peak_of(b, row.rung, kind->kind, 1), shapes[s][0], shapes[s][1]);
+        const size z = cut_size(b, row.rung, gs_bench_peak_of(b, row.rung, kind->kind, 1), shapes[s][0], shapes[s][1]);
         GS_TRY(gs_bench_product_init(&p, packer, kind->pack, z.m, z.n, z.k, err));
         p.bf16_inputs = kind->kind == GS_GEMM_BF16;
         row.shape = names[s];
@@ -233,6 +251,7 @@ static gs_status run_kind(gs_bench_context *x, const product_kind *kind, gs_erro
             row.m = i == 0 ? large : SMALL_M;
             row.threads = b->counts[t];
             row.per_s = total[i][t].operations / total[i][t].seconds;
+            row.share = total[i][t].operations / total[i][t].at_peak;
             add_row(b, &row);
         }
     return GS_OK;
@@ -253,15 +272,14 @@ static gs_status scale(gs_bench_context *x, gs_bench_product *p, gs_error *err)
 {
     gs_bench *b = x[0].bench;
     const double operations = 2.0 * (double)p->m * (double)p->n * (double)p->k;
-    for (int round = 0; round < (b->spec.quick ? 3 : 8); round++)
+    for (int round = 0; round < (b->spec.quick ? 3 : 12); round++)
         for (int i = 0; i < b->n_scales; i++) {
             GS_TRY(gs_check_interrupt(err));
+            const double peak = gs_bench_refresh_peak(&x[i], GS_GEMM_F32);
             const double rate = operations / gs_bench_product_run(p, &x[i], p->m);
-            gs_bench_refresh_peak(&x[i], GS_GEMM_F32);
             if (rate > b->scales[i].per_s) b->scales[i].per_s = rate;
+            if (peak > b->scales[i].peak_per_s) b->scales[i].peak_per_s = peak;
         }
-    for (int i = 0; i < b->n_scales; i++)
-        b->scales[i].peak_per_s = gs_bench_peak_of(b, b->spec.last, GS_GEMM_F32, b->scales[i].threads);
     return GS_OK;
 }
 
@@ -277,7 +295,7 @@ gs_status gs_bench_run_scale(gs_bench *b, gs_error *err)
         status = gs_bench_open(&x[i], b, b->spec.last, b->scales[i].threads, err);
     if (status == GS_OK) {
         const int64_t h = b->sizes.hidden;
-        const size z = cut_size(b, gs_compute_peak(&x[0].compute, GS_GEMM_F32, 1), h, h);
+        const size z = cut_size(b, b->spec.last, gs_compute_peak(&x[0].compute, GS_GEMM_F32, 1), h, h);
         status = gs_bench_product_init(&p, &x[0].compute, GS_PACK_F32, z.m, z.n, z.k, err);
     }
     if (status == GS_OK) status = scale(x, &p, err);
