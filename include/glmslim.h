@@ -79,10 +79,12 @@ typedef struct gs_recipe {
     bool overwrite;         /* replace an existing output directory */
     bool dry_run;
     bool no_extras;
-    bool w4a4_all;          /* W4A4: dense and dense_4h_to_h too */
-    int threads;            /* 0 = all this process may use */
-    const char *max_memory; /* "1G"; NULL = no limit */
-    const char *compute;    /* of float linears in the calibration passes: "f32" | "bf16" */
+    bool w4a4_all;              /* W4A4: dense and dense_4h_to_h too */
+    int threads;                /* 0 = all this process may use */
+    const char *max_memory;     /* "1G"; NULL = no limit */
+    bool restart;               /* do not go on from an earlier run's work folder */
+    double checkpoint_interval; /* seconds of work that may be lost; 0 = every finished block is kept */
+    const char *compute;        /* of float linears in the calibration passes: "f32" | "bf16" */
 
     uint64_t given; /* bit i = option i of the table was on the command line (recipe/options.h) */
 } gs_recipe;
@@ -196,6 +198,8 @@ typedef struct gs_report {
     int n_inputs;
     gs_report_message *messages;
     int n_messages;
+    char **texts; /* that members above point to */
+    int n_texts;
     const char *pass; /* of the walk: "blocks", or "rows": no hidden states, no block in memory; static string */
     int64_t n_samples, n_tokens;
     uint64_t input_bytes, output_bytes;

@@ -59,26 +59,23 @@ void gs_direct_close(gs_direct_reader *r)
     *r = (gs_direct_reader){0};
 }
 
-gs_status gs_direct_temporary(gs_file *f, gs_direct_reader *r, const char *dir, uint64_t bytes, gs_error *err)
+gs_status gs_direct_own(gs_file *f, gs_direct_reader *r, const char *path, uint64_t bytes, bool create, gs_error *err)
 {
+    struct stat st;
     *r = (gs_direct_reader){0};
-    *f = (gs_file){.fd = -1};
-    char *path = gs_path_join(dir, "hidden-states.XXXXXX");
-    const int fd = mkostemp(path, O_CLOEXEC);
-    if (fd < 0) {
-        const gs_status status = gs_io_fail(err, errno, "create", path);
-        gs_free(path);
+    const int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | (create ? O_CREAT | O_EXCL : 0), 0600);
+    *f = (gs_file){.fd = fd, .size = bytes, .path = gs_strdup(path)};
+    gs_status status = fd >= 0 ? GS_OK : gs_io_fail(err, errno, create ? "create" : "open", path);
+    if (status == GS_OK && create) status = gs_file_reserve(fd, bytes, path, err);
+    if (status == GS_OK && (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != bytes))
+        status = gs_fail(err, GS_ERR_FILE, "%s should be a file of %llu bytes", path, (unsigned long long)bytes);
+    if (status != GS_OK) {
+        gs_file_close(f);
         return status;
     }
-    *f = (gs_file){.fd = fd, .size = bytes, .path = path};
     r->file = f;
     r->fd = gs_direct_open(fd, path, O_RDWR);
-    unlink(path);
-    const gs_status status = gs_file_reserve(fd, bytes, path, err);
-    if (status == GS_OK) return GS_OK;
-    gs_direct_close(r);
-    gs_file_close(f);
-    return status;
+    return GS_OK;
 }
 
 /* Whole blocks from byte `from` of the file on, behind the `have` bytes that are in room already; how many bytes are there then:

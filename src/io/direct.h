@@ -30,10 +30,10 @@ gs_status gs_direct_read(gs_direct_reader *r, const gs_file *f, uint64_t offset,
                          const void **data, gs_error *err) GS_CHECKED;
 void gs_direct_close(gs_direct_reader *r);
 
-/* A new file of `bytes` bytes in `dir`, without a name from then on, and a reader for it, whose fd takes writes too. The space is
- * reserved where the file system can. */
-gs_status gs_direct_temporary(gs_file *f, gs_direct_reader *r, const char *dir, uint64_t bytes,
-                              gs_error *err) GS_CHECKED;
+/* A file of our own, `bytes` long, and a reader for it, whose fd takes writes too. create: there is none of that name yet, and its space
+ * is reserved where the file system can; else it is there, of that size, or it is GS_ERR_FILE. */
+gs_status gs_direct_own(gs_file *f, gs_direct_reader *r, const char *path, uint64_t bytes, bool create,
+                        gs_error *err) GS_CHECKED;
 
 /* The file of fd once more, for transfers past the cache; -1 = not possible. flags: O_RDONLY, O_WRONLY or O_RDWR. */
 int gs_direct_open(int fd, const char *path, int flags);

@@ -163,6 +163,16 @@ gs_status gs_file_reserve(int fd, uint64_t bytes, const char *path, gs_error *er
     return code == 0 ? GS_OK : gs_io_fail(err, code, "reserve space for", path);
 }
 
+gs_status gs_file_sync(const gs_file *f, gs_error *err)
+{
+    return fdatasync(f->fd) == 0 ? GS_OK : gs_io_fail(err, errno, "write", f->path);
+}
+
+gs_status gs_path_remove(const char *path, gs_error *err)
+{
+    return unlink(path) == 0 || errno == ENOENT ? GS_OK : gs_io_fail(err, errno, "remove", path);
+}
+
 /* Devices and pipes (/dev/stdout, /dev/null) are written in place: they have no offsets, modes or names to replace. */
 static gs_status write_stream(const char *path, const char *src, size_t n, gs_error *err)
 {

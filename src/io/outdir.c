@@ -1,9 +1,10 @@
 /* The output directory appears complete or not at all. The work folder holds
- *   lock   the pid of the run that owns it, held with flock while that run lives
+ *   lock   the pid of the run that owns it and when that began, held with flock while it lives
  *   new    what becomes the output
+ *   begun  the inode of "new": if the output has it, the run was finished but for clearing up
  *   old    for a moment, on file systems that cannot exchange two names: the output that is being replaced
- * A run that dies leaves the folder; the next one for the same place finds the lock free, puts "old" back if the
- * death fell between the two renames, and removes the rest.
+ * and whatever else the run keeps there. A run that dies leaves the folder; the next one for the same place finds the lock free,
+ * puts "old" back if the death fell between the two renames, and goes on with the rest or removes it.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "io/outdir.h"
 
@@ -16,6 +17,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "io/io_error.h"
@@ -23,14 +25,6 @@
 #include "io/tree.h"
 
 #define LOCK_TRIES 16
-
-gs_status gs_outdir_check(const char *final_path, const char *model_dir, bool overwrite, gs_error *err)
-{
-    gs_outplace p;
-    GS_TRY(gs_outplace_find(&p, final_path, model_dir, overwrite, err));
-    gs_outplace_release(&p);
-    return GS_OK;
-}
 
 uint64_t gs_outdir_free_bytes(const char *final_path)
 {
@@ -41,17 +35,36 @@ uint64_t gs_outdir_free_bytes(const char *final_path)
     if (gs_outplace_find(&p, final_path, NULL, true, NULL) != GS_OK) return 0;
     char *there = gs_path_existing(p.parent);
     if (statvfs(there, &fs) == 0) bytes = (uint64_t)(geteuid() == 0 ? fs.f_bfree : fs.f_bavail) * (uint64_t)fs.f_frsize;
+    if (bytes > 0) bytes += gs_tree_bytes(p.work);
     gs_free(there);
     gs_outplace_release(&p);
     return bytes;
 }
 
-static long read_pid(int fd)
+#define SINCE_BYTES 32
+
+/* since: when the run began, or empty. 0 = the file does not say. */
+static long read_lock(int fd, char since[SINCE_BYTES])
 {
-    char text[32];
+    char text[2 * SINCE_BYTES];
     const ssize_t n = pread(fd, text, sizeof text - 1, 0);
     text[n > 0 ? n : 0] = '\0';
+    const char *line = strchr(text, '\n');
+    const size_t have = line ? strspn(line + 1, "0123456789-: UTC") : 0;
+    snprintf(since, SINCE_BYTES, "%.*s", have < SINCE_BYTES ? (int)have : 0, line ? line + 1 : "");
     return strtol(text, NULL, 10);
+}
+
+static gs_status refuse_held(const gs_outdir *o, int fd, gs_error *err)
+{
+    char since[SINCE_BYTES];
+    const long pid = read_lock(fd, since);
+    if (pid <= 0)
+        return gs_fail(err, GS_ERR_IO, "another run is writing %s: wait for it or choose another directory",
+                       o->final_path);
+    return gs_fail(err, GS_ERR_IO,
+                   "another run (process %ld%s%s) is writing %s: wait for it, stop it, or choose another directory",
+                   pid, since[0] ? ", since " : "", since, o->final_path);
 }
 
 /* 0 = locked, EWOULDBLOCK = another run has it. Where flock does not work, the pid in the file decides. */
@@ -59,7 +72,8 @@ static int try_lock(int fd)
 {
     if (flock(fd, LOCK_EX | LOCK_NB) == 0) return 0;
     if (errno != ENOSYS && errno != EOPNOTSUPP && errno != ENOLCK && errno != EINVAL) return errno;
-    const long pid = read_pid(fd);
+    char since[SINCE_BYTES];
+    const long pid = read_lock(fd, since);
     return pid > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM) ? EWOULDBLOCK : 0;
 }
 
@@ -99,11 +113,8 @@ static gs_status take_lock(gs_outdir *o, gs_error *err)
             o->lock_fd = fd;
             break;
         }
-        status = code == EWOULDBLOCK
-                     ? gs_fail(err, GS_ERR_IO,
-                               "another run (process %ld) is writing %s: wait for it or choose another directory",
-                               read_pid(fd), o->final_path)
-                     : gs_io_fail(err, code != 0 ? code : EBUSY, "lock", path);
+        status =
+            code == EWOULDBLOCK ? refuse_held(o, fd, err) : gs_io_fail(err, code != 0 ? code : EBUSY, "lock", path);
         close(fd);
         if (code != 0) break;
     }
@@ -111,16 +122,45 @@ static gs_status take_lock(gs_outdir *o, gs_error *err)
     return status;
 }
 
-static gs_status write_pid(const gs_outdir *o, gs_error *err)
+/* Did the run that has left `base` put its result in place? */
+static bool is_finished(const char *base, const char *final_path)
 {
-    char text[32];
-    const int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    struct stat st;
+    char *path = gs_path_join(base, "begun"), *text = NULL;
+    size_t n;
+    bool finished = false;
+    if (gs_file_read_all(path, SINCE_BYTES, &text, &n, NULL) == GS_OK && stat(final_path, &st) == 0)
+        finished = strtoull(text, NULL, 10) == (unsigned long long)st.st_ino;
+    gs_free(text);
+    gs_free(path);
+    return finished;
+}
+
+static gs_status write_begun(const gs_outdir *o, gs_error *err)
+{
+    char text[SINCE_BYTES];
+    struct stat st;
+    if (lstat(o->work_path, &st) != 0) return gs_io_fail(err, errno, "examine", o->work_path);
+    const int n = snprintf(text, sizeof text, "%llu\n", (unsigned long long)st.st_ino);
+    char *path = gs_path_join(o->base_path, "begun");
+    const gs_status status = gs_file_write_all(path, text, (size_t)n, 0600, err);
+    gs_free(path);
+    return status;
+}
+
+static gs_status write_lock(const gs_outdir *o, gs_error *err)
+{
+    char text[2 * SINCE_BYTES], since[SINCE_BYTES] = "";
+    const time_t now = time(NULL);
+    struct tm parts;
+    if (gmtime_r(&now, &parts)) strftime(since, sizeof since, "%Y-%m-%d %H:%M:%S UTC", &parts);
+    const int n = snprintf(text, sizeof text, "%ld\n%s\n", (long)getpid(), since);
     if (ftruncate(o->lock_fd, 0) != 0) return gs_io_fail(err, errno, "write the lock in", o->base_path);
     return gs_pwrite_all(o->lock_fd, 0, text, (size_t)n, o->base_path, err);
 }
 
 /* The lock is held. *recovered: the output of an earlier run, set aside by a commit that died, is back in its place. */
-static gs_status clean_base(const gs_outdir *o, bool *recovered, gs_error *err)
+static gs_status recover_old(const gs_outdir *o, bool *recovered, gs_error *err)
 {
     char *old = gs_path_join(o->base_path, "old");
     struct stat st;
@@ -128,8 +168,7 @@ static gs_status clean_base(const gs_outdir *o, bool *recovered, gs_error *err)
     *recovered = lstat(old, &st) == 0 && S_ISDIR(st.st_mode) && lstat(o->final_path, &st) != 0;
     if (*recovered && rename(old, o->final_path) != 0) status = gs_io_fail(err, errno, "put back", o->final_path);
     gs_free(old);
-    GS_TRY(status);
-    return gs_tree_empty(o->base_path, "lock", err);
+    return status;
 }
 
 /* Remove the directories that begin made, innermost first, as long as nothing else was put into them. */
@@ -145,14 +184,25 @@ static void remove_parents(const gs_outdir *o)
     gs_free(at);
 }
 
+static bool is_lock(const void *ctx, const char *name)
+{
+    (void)ctx;
+    return strcmp(name, "lock") == 0;
+}
+
+static void remove_lock(const gs_outdir *o)
+{
+    char *lock = gs_path_join(o->base_path, "lock");
+    unlink(lock);
+    gs_free(lock);
+}
+
 /* The lock file goes last but one: as long as the folder can be found with content, it can be found locked. */
 static gs_status drop_base(gs_outdir *o, gs_error *err)
 {
-    const gs_status status = gs_tree_empty(o->base_path, "lock", err);
+    const gs_status status = gs_tree_empty(o->base_path, is_lock, NULL, err);
     if (status == GS_OK) {
-        char *lock = gs_path_join(o->base_path, "lock");
-        unlink(lock);
-        gs_free(lock);
+        remove_lock(o);
         rmdir(o->base_path);
     }
     close(o->lock_fd);
@@ -172,22 +222,49 @@ static void release(gs_outdir *o)
 
 static gs_status prepare(gs_outdir *o, const char *parent, bool *again, gs_error *err)
 {
+    struct stat st;
     *again = false;
     if (o->made_parent == NULL) GS_TRY(gs_dir_make_all(parent, &o->made_parent, err));
     GS_TRY(take_lock(o, err));
     o->active = true;
-    GS_TRY(write_pid(o, err));
-    GS_TRY(clean_base(o, again, err));
-    if (*again) return GS_OK;
-    if (mkdir(o->work_path, 0700) != 0) return gs_io_fail(err, errno, "create the work folder", o->work_path);
+    GS_TRY(write_lock(o, err));
+    GS_TRY(recover_old(o, again, err));
+    o->found = lstat(o->work_path, &st) == 0 && S_ISDIR(st.st_mode) && !is_finished(o->base_path, o->final_path);
     return GS_OK;
 }
 
-gs_status gs_outdir_begin(gs_outdir *o, const char *final_path, const char *model_dir, bool overwrite, gs_error *err)
+/* A run that was killed after its last rename has left its folder. */
+static void sweep_finished(const char *final_path)
+{
+    gs_outplace p;
+    if (gs_outplace_find(&p, final_path, NULL, true, NULL) != GS_OK) return;
+    gs_outdir o = {.final_path = gs_strdup(p.final), .base_path = gs_strdup(p.work), .lock_fd = -1};
+    if (is_finished(p.work, p.final) && take_lock(&o, NULL) == GS_OK) (void)!drop_base(&o, NULL);
+    release(&o);
+    gs_outplace_release(&p);
+}
+
+static gs_status find_place(gs_outplace *p, const char *final_path, const char *model_dir, bool overwrite,
+                            gs_error *err)
+{
+    const gs_status status = gs_outplace_find(p, final_path, model_dir, overwrite, err);
+    if (status != GS_OK) sweep_finished(final_path);
+    return status;
+}
+
+gs_status gs_outdir_check(const char *final_path, const char *model_dir, bool overwrite, gs_error *err)
+{
+    gs_outplace p;
+    GS_TRY(find_place(&p, final_path, model_dir, overwrite, err));
+    gs_outplace_release(&p);
+    return GS_OK;
+}
+
+gs_status gs_outdir_enter(gs_outdir *o, const char *final_path, const char *model_dir, bool overwrite, gs_error *err)
 {
     *o = (gs_outdir){.lock_fd = -1};
     gs_outplace p;
-    GS_TRY(gs_outplace_find(&p, final_path, model_dir, overwrite, err));
+    GS_TRY(find_place(&p, final_path, model_dir, overwrite, err));
     o->final_path = gs_strdup(p.final);
     o->base_path = gs_strdup(p.work);
     o->work_path = gs_path_join(p.work, "new");
@@ -196,13 +273,70 @@ gs_status gs_outdir_begin(gs_outdir *o, const char *final_path, const char *mode
     gs_status status = prepare(o, p.parent, &again, err);
     gs_outplace_release(&p);
     if (status == GS_OK && !again) return GS_OK;
-    if (!o->active) {
-        rmdir(o->base_path); /* only when it is empty: not that of a living run */
-        remove_parents(o);
-    }
-    gs_outdir_abort(o);
+    if (o->active) remove_lock(o);
+    rmdir(o->base_path); /* only when it is empty: not what a run has left, nor that of a living one */
+    remove_parents(o);
+    gs_outdir_leave(o);
     /* A recovered output changes what the place looks like: judge it anew. It cannot be recovered twice. */
-    return status == GS_OK ? gs_outdir_begin(o, final_path, model_dir, overwrite, err) : status;
+    return status == GS_OK ? gs_outdir_enter(o, final_path, model_dir, overwrite, err) : status;
+}
+
+gs_status gs_outdir_clear(gs_outdir *o, gs_error *err)
+{
+    GS_TRY(gs_tree_empty(o->base_path, is_lock, NULL, err));
+    if (mkdir(o->work_path, 0700) != 0) return gs_io_fail(err, errno, "create the work folder", o->work_path);
+    return write_begun(o, err);
+}
+
+typedef struct kept {
+    const gs_out_file *files;
+    int n;
+} kept;
+
+static bool is_kept(const void *ctx, const char *name)
+{
+    const kept *k = ctx;
+    int i = 0;
+    while (i < k->n && strcmp(k->files[i].name, name) != 0) i++;
+    return i < k->n;
+}
+
+gs_status gs_outdir_keep_files(const gs_outdir *o, const gs_out_file *files, int n, gs_error *err)
+{
+    const kept list = {files, n};
+    return gs_tree_empty(o->work_path, is_kept, &list, err);
+}
+
+gs_status gs_outdir_begin(gs_outdir *o, const char *final_path, const char *model_dir, bool overwrite, gs_error *err)
+{
+    GS_TRY(gs_outdir_enter(o, final_path, model_dir, overwrite, err));
+    const gs_status status = gs_outdir_clear(o, err);
+    if (status != GS_OK) gs_outdir_abort(o);
+    return status;
+}
+
+void gs_outdir_leave(gs_outdir *o)
+{
+    if (o->active) close(o->lock_fd);
+    release(o);
+}
+
+gs_status gs_outdir_sync_names(const gs_outdir *o, gs_error *err)
+{
+    GS_TRY(gs_dir_sync(o->work_path, err));
+    GS_TRY(gs_dir_sync(o->base_path, err));
+    gs_status status = GS_OK;
+    char *at = gs_strdup(o->base_path);
+    const size_t least = o->made_parent ? strlen(o->made_parent) : SIZE_MAX;
+    /* the parent of the folder, and of each directory that was made above it */
+    for (char *slash; status == GS_OK && (slash = strrchr(at, '/')) != NULL;) {
+        const bool last = strlen(at) <= least;
+        slash[slash == at ? 1 : 0] = '\0';
+        status = gs_dir_sync(at, err);
+        if (last || strcmp(at, "/") == 0) break;
+    }
+    gs_free(at);
+    return status;
 }
 
 static int exchange(const char *a, const char *b)

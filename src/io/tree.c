@@ -17,7 +17,8 @@
 
 static bool is_dot(const char *name) { return strcmp(name, ".") == 0 || strcmp(name, "..") == 0; }
 
-static gs_status empty_at(int fd, const char *path, dev_t device, const char *keep, int depth, gs_error *err);
+static gs_status empty_at(int fd, const char *path, dev_t device, gs_keep_fn keep, const void *ctx, int depth,
+                          gs_error *err);
 
 static gs_status remove_entry(int parent, const char *path, const char *name, dev_t device, int depth, gs_error *err)
 {
@@ -38,7 +39,7 @@ static gs_status remove_entry(int parent, const char *path, const char *name, de
         if (fd < 0)
             status = gs_io_fail(err, errno, "open", full);
         else
-            status = empty_at(fd, full, device, NULL, depth + 1, err);
+            status = empty_at(fd, full, device, NULL, NULL, depth + 1, err);
         if (status == GS_OK && unlinkat(parent, name, AT_REMOVEDIR) != 0)
             status = gs_io_fail(err, errno, "remove", full);
     }
@@ -47,7 +48,8 @@ static gs_status remove_entry(int parent, const char *path, const char *name, de
 }
 
 /* Takes over fd. */
-static gs_status empty_at(int fd, const char *path, dev_t device, const char *keep, int depth, gs_error *err)
+static gs_status empty_at(int fd, const char *path, dev_t device, gs_keep_fn keep, const void *ctx, int depth,
+                          gs_error *err)
 {
     DIR *dir = fdopendir(fd);
     if (dir == NULL) {
@@ -58,7 +60,7 @@ static gs_status empty_at(int fd, const char *path, dev_t device, const char *ke
     gs_status status = GS_OK;
     errno = 0;
     for (const struct dirent *e; status == GS_OK && (e = readdir(dir)) != NULL; errno = 0) {
-        if (is_dot(e->d_name) || (keep != NULL && strcmp(e->d_name, keep) == 0)) continue;
+        if (is_dot(e->d_name) || (keep != NULL && keep(ctx, e->d_name))) continue;
         status = remove_entry(fd, path, e->d_name, device, depth, err);
     }
     if (status == GS_OK && errno != 0) status = gs_io_fail(err, errno, "list", path);
@@ -66,7 +68,7 @@ static gs_status empty_at(int fd, const char *path, dev_t device, const char *ke
     return status;
 }
 
-gs_status gs_tree_empty(const char *path, const char *keep, gs_error *err)
+gs_status gs_tree_empty(const char *path, gs_keep_fn keep, const void *ctx, gs_error *err)
 {
     struct stat st;
     const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -76,7 +78,7 @@ gs_status gs_tree_empty(const char *path, const char *keep, gs_error *err)
         close(fd);
         return gs_io_fail(err, code, "examine", path);
     }
-    return empty_at(fd, path, st.st_dev, keep, 0, err);
+    return empty_at(fd, path, st.st_dev, keep, ctx, 0, err);
 }
 
 static gs_status sync_path(const char *path, int flags, gs_error *err)
@@ -114,6 +116,27 @@ static gs_status sync_tree(const char *path, int depth, gs_error *err)
 }
 
 gs_status gs_tree_sync(const char *path, gs_error *err) { return sync_tree(path, 0, err); }
+
+static uint64_t bytes_of(const char *path, int depth)
+{
+    uint64_t sum = 0;
+    DIR *dir = opendir(path);
+    if (dir == NULL) return 0;
+    for (const struct dirent *e; (e = readdir(dir)) != NULL;) {
+        struct stat st;
+        if (is_dot(e->d_name)) continue;
+        char *full = gs_path_join(path, e->d_name);
+        if (lstat(full, &st) == 0 && S_ISREG(st.st_mode))
+            sum += (uint64_t)st.st_blocks * 512;
+        else if (S_ISDIR(st.st_mode) && depth < MAX_DEPTH)
+            sum += bytes_of(full, depth + 1);
+        gs_free(full);
+    }
+    closedir(dir);
+    return sum;
+}
+
+uint64_t gs_tree_bytes(const char *path) { return bytes_of(path, 0); }
 
 gs_status gs_dir_is_empty(const char *path, bool *empty, gs_error *err)
 {

@@ -36,15 +36,33 @@ static gs_status check_space(const char *dir, const gs_layout *l, gs_error *err)
                    dir, (double)needed / 1e9, (double)room / 1e9);
 }
 
-static gs_status start_file(gs_writer *w, const char *dir, int i, gs_error *err)
+/* One that was finished has lost its write permission. */
+static gs_status open_again(gs_writer *w, const char *path, int i, gs_error *err)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0) return gs_io_fail(err, errno, "open again", path);
+    if (S_ISREG(st.st_mode) && chmod(path, 0600) != 0) return gs_io_fail(err, errno, "set the permissions of", path);
+    const int fd = w->fds[i] = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) return gs_io_fail(err, errno, "open again", path);
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == w->layout->files[i].bytes) return GS_OK;
+    return gs_fail(err, GS_ERR_FILE, "%s should be a file of %llu bytes", path,
+                   (unsigned long long)w->layout->files[i].bytes);
+}
+
+static gs_status start_file(gs_writer *w, const char *dir, int i, bool again, gs_error *err)
 {
     const gs_out_file *f = &w->layout->files[i];
     const char *path = w->paths[i] = gs_path_join(dir, f->name);
-    const int fd = w->fds[i] = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0) return gs_io_fail(err, errno, "create", path);
+    if (again) {
+        GS_TRY(open_again(w, path, i, err));
+    } else {
+        w->fds[i] = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (w->fds[i] < 0) return gs_io_fail(err, errno, "create", path);
+    }
+    const int fd = w->fds[i];
     if (fchmod(fd, 0600) != 0) return gs_io_fail(err, errno, "set the permissions of", path);
     w->direct[i] = gs_direct_open(fd, path, O_WRONLY);
-    GS_TRY(gs_file_reserve(fd, f->bytes, path, err));
+    if (!again) GS_TRY(gs_file_reserve(fd, f->bytes, path, err));
     size_t n;
     char *header = gs_layout_header(w->layout, i, &n);
     const gs_status status = gs_pwrite_all(fd, 0, header, n, path, err);
@@ -52,10 +70,8 @@ static gs_status start_file(gs_writer *w, const char *dir, int i, gs_error *err)
     return status;
 }
 
-gs_status gs_writer_open(gs_writer **out, const char *dir, const gs_layout *layout, gs_error *err)
+static gs_status open_files(gs_writer **out, const char *dir, const gs_layout *layout, bool again, gs_error *err)
 {
-    *out = NULL;
-    GS_TRY(check_space(dir, layout, err));
     gs_writer *w = gs_alloc(sizeof *w);
     w->layout = layout;
     w->paths = gs_alloc_array((size_t)layout->n_files, sizeof *w->paths);
@@ -64,13 +80,26 @@ gs_status gs_writer_open(gs_writer **out, const char *dir, const gs_layout *layo
     w->written = gs_alloc_array((size_t)layout->count + 1, sizeof *w->written);
     for (int i = 0; i < layout->n_files; i++) w->fds[i] = w->direct[i] = -1;
     gs_status status = GS_OK;
-    for (int i = 0; i < layout->n_files && status == GS_OK; i++) status = start_file(w, dir, i, err);
+    for (int i = 0; i < layout->n_files && status == GS_OK; i++) status = start_file(w, dir, i, again, err);
     if (status != GS_OK) {
         gs_writer_free(w);
         return status;
     }
     *out = w;
     return GS_OK;
+}
+
+gs_status gs_writer_open(gs_writer **out, const char *dir, const gs_layout *layout, gs_error *err)
+{
+    *out = NULL;
+    GS_TRY(check_space(dir, layout, err));
+    return open_files(out, dir, layout, false, err);
+}
+
+gs_status gs_writer_reopen(gs_writer **out, const char *dir, const gs_layout *layout, gs_error *err)
+{
+    *out = NULL;
+    return open_files(out, dir, layout, true, err);
 }
 
 size_t gs_writer_lead(const gs_writer *w, int64_t index, uint64_t offset)
@@ -93,6 +122,25 @@ gs_status gs_writer_put(gs_writer *w, int64_t index, uint64_t offset, const void
     if (gs_direct_write(fd, direct, t->offset + offset, src, n, w->paths[t->file], err) != GS_OK)
         return gs_wrap(err, "output tensor '%s'", t->name);
     atomic_fetch_add_explicit(&w->written[index], n, memory_order_relaxed);
+    return GS_OK;
+}
+
+bool gs_writer_set_written(gs_writer *w, int64_t index, uint64_t bytes)
+{
+    if (index < 0 || index >= w->layout->count || bytes > w->layout->tensors[index].bytes) return false;
+    atomic_store_explicit(&w->written[index], bytes, memory_order_relaxed);
+    return true;
+}
+
+uint64_t gs_writer_written(const gs_writer *w, int64_t index)
+{
+    return atomic_load_explicit(&w->written[index], memory_order_relaxed);
+}
+
+gs_status gs_writer_sync(gs_writer *w, gs_error *err)
+{
+    for (int i = 0; i < w->layout->n_files; i++)
+        if (w->fds[i] >= 0 && fdatasync(w->fds[i]) != 0) return gs_io_fail(err, errno, "write", w->paths[i]);
     return GS_OK;
 }
 

@@ -43,6 +43,13 @@ typedef struct gs_writer gs_writer;
 /* Creates the files in dir (mode 0600 until finished), sets their size (ENOSPC shows here where the file system
  * tells), writes headers. Checks free space first. */
 gs_status gs_writer_open(gs_writer **out, const char *dir, const gs_layout *layout, gs_error *err) GS_CHECKED;
+/* The files as an earlier run has left them, finished or not; GS_ERR_FILE if one has not its planned size. */
+gs_status gs_writer_reopen(gs_writer **out, const char *dir, const gs_layout *layout, gs_error *err) GS_CHECKED;
+/* For resuming: so many bytes of the tensor are there already. False: it has not so many. */
+bool gs_writer_set_written(gs_writer *w, int64_t index, uint64_t bytes);
+uint64_t gs_writer_written(const gs_writer *w, int64_t index);
+/* What has been written is on the disk; names are the caller's business. */
+gs_status gs_writer_sync(gs_writer *w, gs_error *err) GS_CHECKED;
 /* How far behind a block boundary (gs_direct_unit) byte `offset` of tensor `index` lies in its file: large writes from an address
  * that lies as far behind one go past the page cache. */
 size_t gs_writer_lead(const gs_writer *w, int64_t index, uint64_t offset);

@@ -118,10 +118,10 @@ gs_status gs_step_calibrate(gs_walk *w, gs_error *err)
         if (s == 0 && job->resolved.lowbit_class) view.count = 1; /* alone, since linears may change after it */
         w->chunk = gs_chunk_at(&view, s);
         float *h;
-        GS_TRY(gs_stream_read(&w->quant_stream, w->chunk.row0, w->chunk.rows, &h, err));
+        GS_TRY(gs_stream_read(&w->stream[GS_STREAM_QUANTIZED], w->chunk.row0, w->chunk.rows, &h, err));
         GS_TRY(gs_block_forward(&job->compute, &block, w->block, &w->rope, &w->chunk, h, &w->scratch, &taps,
                                 (gs_until)until, err));
-        GS_TRY(gs_stream_write(&w->quant_stream, w->chunk.row0, w->chunk.rows, err));
+        GS_TRY(gs_walk_write_stream(w, GS_STREAM_QUANTIZED, err));
         job->work_done += w->chunk.rows;
         gs_job_progress(job, "calibrate", w->block);
     }

@@ -101,7 +101,7 @@ static gs_status quantize(gs_walk *w, gs_role role, const gs_linear_out *to, gs_
         .out = p->n, .in = p->k, .row_parallel = gs_role_is_row_parallel(role), .rows = read_block_rows, .ctx = &rows};
     gs_fake_linear *f = &w->fake[role];
     gs_fake_release(f);
-    if (w->quant_stream.tokens > 0 && !gs_cards_cut(w->job, role))
+    if (w->stream[GS_STREAM_QUANTIZED].tokens > 0 && !gs_cards_cut(w->job, role))
         GS_TRY(gs_emit_make_fake(w, role, f, p->n, p->k, gs_walk_bias(w, role), err));
     return gs_weight_quantize(w, &source, to, f->active ? f : NULL, result, err);
 }

@@ -13,7 +13,7 @@ static gs_status observe_head(gs_walk *w, gs_observer *o, const float *norm, flo
     for (int64_t i = 0; i < s->count; i++) {
         const int64_t n = s->start[i + 1] - s->start[i];
         float *h;
-        GS_TRY(gs_stream_read(&w->quant_stream, s->start[i], n, &h, err));
+        GS_TRY(gs_stream_read(&w->stream[GS_STREAM_QUANTIZED], s->start[i], n, &h, err));
         gs_rmsnorm(&job->compute, n, job->config.hidden, h, norm, NULL, job->config.norm_eps, rows);
         const gs_status status = gs_observer_add(o, &job->compute, n * job->config.hidden, rows, &xmin, &xmax, err);
         if (status != GS_OK) return gs_wrap(err, "input of %s, sample %lld", job->family->head, (long long)i);

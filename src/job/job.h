@@ -8,6 +8,7 @@
 #include "format/target.h"
 #include "io/outdir.h"
 #include "kernels/compute.h"
+#include "job/resume.h"
 #include "job/transform.h"
 #include "model/family.h"
 #include "quant/rule.h"
@@ -61,6 +62,7 @@ typedef struct gs_job {
     double walk_started;
     int pass_block; /* for progress */
 
+    gs_resume resume;
     gs_report *report;
 } gs_job;
 
@@ -131,6 +133,8 @@ gs_status gs_job_note_input(gs_job *job, const char *kind, const char *path, gs_
 gs_report *gs_report_create(void);
 gs_input_file *gs_report_add_input(gs_report *r, const char *kind, const char *name);
 void gs_report_add_message(gs_report *r, gs_level level, const char *text);
+/* A text that members may point to: takes it over. */
+const char *gs_report_own(gs_report *r, char *text);
 void gs_report_plan(gs_job *job);
 void gs_report_results(gs_job *job);      /* after the walk: what it found, the same on every machine */
 void gs_report_measurements(gs_job *job); /* at the end: time and memory */

@@ -70,7 +70,7 @@ static uint64_t behind_bytes(const gs_job *job)
 uint64_t gs_job_ahead_bytes(const gs_job *job, bool blocks)
 {
     gs_ahead list = {0};
-    gs_rows_list(&list, job, blocks);
+    gs_rows_list(&list, job, blocks ? 0 : job->n_linears - 1);
     const uint64_t bytes = gs_ahead_bytes(&list);
     gs_ahead_close(&list);
     return bytes;

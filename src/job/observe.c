@@ -59,7 +59,7 @@ static gs_status linear(void *ctx, gs_role role, const gs_chunk *chunk, int64_t 
 gs_status gs_step_observe(gs_walk *w, gs_error *err)
 {
     gs_job *job = w->job;
-    const int until = w->float_stream.tokens > 0 ? gs_job_float_until(job, w->block) : GS_UNTIL_NOTHING;
+    const int until = w->stream[GS_STREAM_FLOAT].tokens > 0 ? gs_job_float_until(job, w->block) : GS_UNTIL_NOTHING;
     if (until == GS_UNTIL_NOTHING) return GS_OK;
     const gs_block view = gs_transform_view(w->transform, w->weights);
     gs_taps taps = {.ctx = w, .wants = wants, .input = input, .linear = linear, .reference = w->reference};
@@ -68,10 +68,10 @@ gs_status gs_step_observe(gs_walk *w, gs_error *err)
         GS_TRY(gs_check_interrupt(err));
         w->chunk = gs_chunk_at(w->float_samples, s);
         float *h;
-        GS_TRY(gs_stream_read(&w->float_stream, w->chunk.row0, w->chunk.rows, &h, err));
+        GS_TRY(gs_stream_read(&w->stream[GS_STREAM_FLOAT], w->chunk.row0, w->chunk.rows, &h, err));
         GS_TRY(gs_block_forward(&job->compute, &view, w->block, &w->rope, &w->chunk, h, &w->scratch, &taps,
                                 (gs_until)until, err));
-        GS_TRY(gs_stream_write(&w->float_stream, w->chunk.row0, w->chunk.rows, err));
+        GS_TRY(gs_walk_write_stream(w, GS_STREAM_FLOAT, err));
         job->work_done += w->chunk.rows;
         gs_job_progress(job, w->writer ? "float" : "rank", w->block);
     }
@@ -98,7 +98,7 @@ gs_status gs_step_observe_head(gs_walk *w, gs_error *err)
                               .rows = job->scored.start[s + 1] - job->scored.start[s],
                               .start = job->scored.start};
         float *h;
-        status = gs_stream_read(&w->float_stream, one.row0, one.rows, &h, err);
+        status = gs_stream_read(&w->stream[GS_STREAM_FLOAT], one.row0, one.rows, &h, err);
         if (status != GS_OK) break;
         gs_rmsnorm(&job->compute, one.rows, hidden, h, norm.data, NULL, job->config.norm_eps, normed.data);
         status = add_scores(w, head, &one, hidden, normed.data, err);
@@ -120,7 +120,7 @@ gs_status gs_step_rank_head(gs_walk *w, gs_error *err)
     float *norm = work.data, *normed = norm + hidden, *h, least, greatest;
     bool finite;
     gs_status status = gs_checkpoint_read_f32(&job->checkpoint, job->tensors.final_norm, norm, err);
-    if (status == GS_OK) status = gs_stream_read(&w->quant_stream, 0, rows, &h, err);
+    if (status == GS_OK) status = gs_stream_read(&w->stream[GS_STREAM_QUANTIZED], 0, rows, &h, err);
     if (status == GS_OK) {
         gs_rmsnorm(&job->compute, rows, hidden, h, norm, NULL, job->config.norm_eps, normed);
         gs_minmax(&job->compute, rows * hidden, normed, &least, &greatest, &finite);

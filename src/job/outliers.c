@@ -78,10 +78,10 @@ static gs_status run_stream(gs_walk *w, gs_error *err)
         GS_TRY(gs_check_interrupt(err));
         w->chunk = gs_chunk_at(&job->anti, s);
         float *h;
-        GS_TRY(gs_stream_read(&w->anti_stream, w->chunk.row0, w->chunk.rows, &h, err));
+        GS_TRY(gs_stream_read(&w->stream[GS_STREAM_OUTLIERS], w->chunk.row0, w->chunk.rows, &h, err));
         GS_TRY(gs_block_forward(&job->compute, w->weights, w->block, &w->rope, &w->chunk, h, &w->scratch, &taps, until,
                                 err));
-        GS_TRY(gs_stream_write(&w->anti_stream, w->chunk.row0, w->chunk.rows, err));
+        GS_TRY(gs_walk_write_stream(w, GS_STREAM_OUTLIERS, err));
         job->work_done += w->chunk.rows;
         gs_job_progress(job, "outliers", w->block);
     }

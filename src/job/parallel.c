@@ -159,7 +159,8 @@ static gs_status quantize_ranks(gs_walk *w, gs_role role, bool write, gs_error *
 {
     gs_job *job = w->job;
     const gs_packed *p = &w->weights->weight[role];
-    cutting k = {.w = w, .role = role, .ranks = job->resolved.ranks, .calibrates = w->quant_stream.tokens > 0};
+    cutting k = {
+        .w = w, .role = role, .ranks = job->resolved.ranks, .calibrates = w->stream[GS_STREAM_QUANTIZED].tokens > 0};
     gs_parallel *fake = &w->cards[role].fake;
     if (k.calibrates) gs_parallel_init(fake, k.ranks, p->n, p->k);
     if (write) k.to = &job->manifest.block[w->block];
@@ -206,7 +207,7 @@ static gs_status slice_ranks(gs_walk *w, gs_role role, bool write, gs_error *err
     gs_job *job = w->job;
     const gs_packed *p = &w->weights->weight[role];
     const int ranks = job->resolved.ranks;
-    const bool calibrates = plain_is_cut(job, role) && w->quant_stream.tokens > 0;
+    const bool calibrates = plain_is_cut(job, role) && w->stream[GS_STREAM_QUANTIZED].tokens > 0;
     const gs_parallel_out *to = write ? &job->manifest.block[w->block].parallel[role] : NULL;
     gs_parallel *plain = &w->cards[role].plain;
     if (calibrates) gs_parallel_init(plain, ranks, p->n, p->k);

@@ -154,13 +154,20 @@ static uint64_t peak_bytes(const gs_job *job)
     return peak + BASE_BYTES + (job->resolved.extras ? HASHER_BYTES : 0) + (uint64_t)job->samples.tokens * 4;
 }
 
-/* Of hidden states in files, if they go there, in the pass that has most. */
-static uint64_t spilled_bytes(const gs_job *job)
+/* Of hidden states in the pass that has most. */
+static uint64_t streams_bytes(const gs_job *job)
 {
-    if (!job->spill) return 0;
     const int64_t anti = job->smoother ? job->anti.tokens : 0, ranked = job->level_pending ? job->scored.tokens : 0;
     const int64_t walked = float_tokens_of(job) + job->calibrated.tokens;
     return gs_stream_bytes(anti + (ranked > walked ? ranked : walked), job->config.hidden);
+}
+
+static uint64_t spilled_bytes(const gs_job *job) { return job->spill ? streams_bytes(job) : 0; }
+
+/* Of the work folder, beside the output: streams in two generations, if a record will be made. */
+static uint64_t kept_bytes(const gs_job *job)
+{
+    return job->spill || job->estimated_seconds > job->recipe->checkpoint_interval ? 2 * streams_bytes(job) : 0;
 }
 
 /* A plan is right within a few per cent; a limit is to be kept. */
@@ -272,7 +279,7 @@ static gs_status check_space(const gs_job *job, gs_error *err)
     const uint64_t have = gs_outdir_free_bytes(job->recipe->save_directory);
     uint64_t need = 0;
     for (int i = 0; i < job->manifest.layout.n_files; i++) need += job->manifest.layout.files[i].bytes;
-    need += spilled_bytes(job);
+    need += kept_bytes(job);
     if (have == 0 || have >= need) return GS_OK;
     return gs_fail(err, GS_ERR_IO,
                    "%s: the output needs %.2f GB, the file system has %.2f GB free; free some space or choose another "

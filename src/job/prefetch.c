@@ -17,14 +17,14 @@ static gs_status start(gs_prefetch *p, int block, gs_error *err)
 }
 
 gs_status gs_prefetch_open(gs_prefetch *p, const gs_config *config, const gs_checkpoint *checkpoint,
-                           const gs_model_tensors *tensors, bool ahead, gs_error *err)
+                           const gs_model_tensors *tensors, int first, bool ahead, gs_error *err)
 {
     p->config = config;
     p->checkpoint = checkpoint;
     p->tensors = tensors;
     p->ahead = ahead;
     GS_TRY(gs_compute_open(&p->compute, 1, err));
-    return ahead ? start(p, 0, err) : GS_OK;
+    return ahead ? start(p, first, err) : GS_OK;
 }
 
 gs_status gs_prefetch_take(gs_prefetch *p, int block, gs_block **out, gs_error *err)

@@ -19,9 +19,9 @@ typedef struct gs_prefetch {
     gs_error error;
 } gs_prefetch;
 
-/* Starts reading block 0, if ahead. */
+/* Starts reading block `first`, if ahead. */
 gs_status gs_prefetch_open(gs_prefetch *p, const gs_config *config, const gs_checkpoint *checkpoint,
-                           const gs_model_tensors *tensors, bool ahead, gs_error *err) GS_CHECKED;
+                           const gs_model_tensors *tensors, int first, bool ahead, gs_error *err) GS_CHECKED;
 /* Waits for `block`, starts reading the one after it. The block stays valid until the call for block + 1 returns. Blocks must be
  * asked for in order. */
 gs_status gs_prefetch_take(gs_prefetch *p, int block, gs_block **out, gs_error *err) GS_CHECKED;

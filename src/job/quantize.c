@@ -20,10 +20,20 @@ static gs_status rank_layers(gs_job *job, gs_error *err)
     return gs_job_plan(job, err);
 }
 
+/* The files of the weights, and nothing else in what becomes the output: an earlier run may have come further. */
+static gs_status open_writer(gs_job *job, const char *dir, gs_writer **writer, gs_error *err)
+{
+    const gs_layout *layout = &job->manifest.layout;
+    const bool again = gs_resume_has_output(job);
+    GS_TRY(gs_outdir_keep_files(job->resume.out, again ? layout->files : NULL, again ? layout->n_files : 0, err));
+    if (!again) return gs_writer_open(writer, dir, layout, err);
+    return gs_writer_reopen(writer, dir, layout, err) == GS_OK ? GS_OK : gs_resume_refuse(job, err);
+}
+
 static gs_status write_output(gs_job *job, const char *dir, gs_error *err)
 {
     gs_writer *writer = NULL;
-    gs_status status = gs_writer_open(&writer, dir, &job->manifest.layout, err);
+    gs_status status = open_writer(job, dir, &writer, err);
     const gs_pass *blocks = job->resolved.type == GS_Q_W4A4_FLATQUANT_DYNAMIC ? &gs_pass_w4a4 : &gs_pass_quantize;
     const gs_pass *pass = gs_job_needs_blocks(job) ? blocks : &gs_pass_rows;
     if (status == GS_OK) status = gs_walk_run(job, pass, writer, err);
@@ -48,13 +58,16 @@ static gs_status run(gs_job *job, gs_error *err)
     const gs_recipe *r = job->recipe;
     job->walk_started = gs_seconds();
     gs_outdir out = {0};
-    GS_TRY(gs_outdir_begin(&out, r->save_directory, r->model_path, r->overwrite, err));
+    GS_TRY(gs_outdir_enter(&out, r->save_directory, r->model_path, r->overwrite, err));
     job->spill_dir = out.base_path;
-    gs_status status = rank_layers(job, err);
+    gs_status status = gs_resume_begin(job, &out, err);
+    if (status == GS_OK) status = rank_layers(job, err);
     if (status == GS_OK) status = write_output(job, out.work_path, err);
     if (status == GS_OK) status = gs_check_interrupt(err);
     if (status == GS_OK) status = gs_outdir_commit(&out, err);
+    if (status != GS_OK && gs_resume_keeps(job, status, err)) gs_outdir_leave(&out);
     gs_outdir_abort(&out);
+    gs_resume_end(&job->resume);
     return status;
 }
 

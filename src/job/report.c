@@ -15,6 +15,8 @@ void gs_report_free(gs_report *r)
     for (int i = 0; i < r->n_groups; i++) gs_free(r->groups[i].name);
     for (int i = 0; i < r->n_inputs; i++) gs_free(r->inputs[i].name);
     for (int i = 0; i < r->n_messages; i++) gs_free(r->messages[i].text);
+    for (int i = 0; i < r->n_texts; i++) gs_free(r->texts[i]);
+    gs_free(r->texts);
     gs_free(r->inputs);
     gs_free(r->messages);
     gs_free(r->groups);
@@ -37,6 +39,13 @@ void gs_report_add_message(gs_report *r, gs_level level, const char *text)
 {
     r->messages = gs_realloc_array(r->messages, (size_t)r->n_messages + 1, sizeof *r->messages);
     r->messages[r->n_messages++] = (gs_report_message){level, gs_strdup(text)};
+}
+
+const char *gs_report_own(gs_report *r, char *text)
+{
+    r->texts = gs_realloc_array(r->texts, (size_t)r->n_texts + 1, sizeof *r->texts);
+    r->texts[r->n_texts++] = text;
+    return text;
 }
 
 static void plan_linear(gs_job *job, int i, gs_linear_result *l)

@@ -114,9 +114,9 @@ gs_status gs_rows_quantize(gs_walk *w, const gs_tensor *t, bool row_parallel, co
     return status;
 }
 
-void gs_rows_list(gs_ahead *a, const gs_job *job, bool blocks)
+void gs_rows_list(gs_ahead *a, const gs_job *job, int from)
 {
-    for (int i = blocks ? 0 : job->n_linears - 1; i < job->n_linears; i++) {
+    for (int i = from; i < job->n_linears; i++) {
         const bool head = i == job->n_linears - 1;
         const gs_tensor *t = head ? job->tensors.head : job->tensors.block[i / GS_ROLES].weight[i % GS_ROLES];
         const gs_linear_out *to = head ? &job->manifest.head : &job->manifest.block[i / GS_ROLES].linear[i % GS_ROLES];
@@ -129,14 +129,14 @@ gs_status gs_rows_begin_ends(gs_walk *w, gs_error *err)
 {
     if (w->ahead.open) return GS_OK;
     gs_prefetch_close(&w->prefetch);
-    gs_rows_list(&w->ahead, w->job, false);
+    gs_rows_list(&w->ahead, w->job, w->job->n_linears - 1);
     return gs_ahead_open(&w->ahead, &w->job->checkpoint, err);
 }
 
 gs_status gs_begin_rows(gs_walk *w, gs_error *err)
 {
     GS_TRY(gs_behind_open(&w->behind, w->writer, gs_job_slot_bytes(w->job), err));
-    gs_rows_list(&w->ahead, w->job, true);
+    gs_rows_list(&w->ahead, w->job, gs_job_linear(w->first, GS_QKV));
     return gs_ahead_open(&w->ahead, &w->job->checkpoint, err);
 }
 

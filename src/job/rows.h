@@ -8,7 +8,7 @@
 /* Elements of one chunk of a tensor with rows. */
 int64_t gs_rows_step(const gs_tensor *t);
 /* What a pass reads ahead, in order: the weights of the blocks if asked for, then head and embedding. */
-void gs_rows_list(gs_ahead *a, const gs_job *job, bool blocks);
+void gs_rows_list(gs_ahead *a, const gs_job *job, int from);
 
 /* Everything below takes its tensors from w->ahead, in the order they were added. */
 

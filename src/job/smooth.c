@@ -72,7 +72,7 @@ static gs_status search(gs_walk *w, gs_norm norm, gs_role role, int64_t rows, co
 static gs_status copy_first(gs_walk *w, int64_t rows, float *h, gs_error *err)
 {
     float *from;
-    GS_TRY(gs_stream_read(&w->quant_stream, 0, rows, &from, err));
+    GS_TRY(gs_stream_read(&w->stream[GS_STREAM_QUANTIZED], 0, rows, &from, err));
     memcpy(h, from, (size_t)(rows * w->job->config.hidden) * sizeof *h);
     return GS_OK;
 }
@@ -94,7 +94,8 @@ static gs_status search_block(gs_walk *w, const gs_chunk *chunk, float *h, float
 gs_status gs_step_smooth(gs_walk *w, gs_error *err)
 {
     gs_job *job = w->job;
-    if (!job->recipe->do_smooth || w->quant_stream.tokens == 0 || w->transform->smoothed[GS_NORM_INPUT]) return GS_OK;
+    if (!job->recipe->do_smooth || w->stream[GS_STREAM_QUANTIZED].tokens == 0 || w->transform->smoothed[GS_NORM_INPUT])
+        return GS_OK;
     const int64_t rows = job->samples.start[1], hidden = job->config.hidden;
     const gs_chunk chunk = {.count = 1, .rows = rows, .start = job->samples.start};
     gs_buf work = {0};

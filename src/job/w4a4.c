@@ -47,11 +47,11 @@ static gs_status run_half(gs_walk *w, bool mlp, const gs_taps *taps, gs_until un
         GS_TRY(gs_check_interrupt(err));
         w->chunk = gs_chunk_at(&job->calibrated, s);
         float *h;
-        GS_TRY(gs_stream_read(&w->quant_stream, w->chunk.row0, w->chunk.rows, &h, err));
+        GS_TRY(gs_stream_read(&w->stream[GS_STREAM_QUANTIZED], w->chunk.row0, w->chunk.rows, &h, err));
         GS_TRY(mlp ? gs_block_forward_mlp(&job->compute, &view, w->block, &w->chunk, h, &w->scratch, taps, until, err)
                    : gs_block_forward(&job->compute, &view, w->block, &w->rope, &w->chunk, h, &w->scratch, taps, until,
                                       err));
-        GS_TRY(gs_stream_write(&w->quant_stream, w->chunk.row0, w->chunk.rows, err));
+        GS_TRY(gs_walk_write_stream(w, GS_STREAM_QUANTIZED, err));
     }
     return GS_OK;
 }
@@ -75,6 +75,7 @@ gs_status gs_step_w4a4_mlp(gs_walk *w, gs_error *err)
 {
     gs_job *job = w->job;
     const gs_taps taps = {.ctx = w, .linear = walk_linear};
+    gs_keep_final(w);
     if (goes_on(w, GS_4H)) GS_TRY(run_half(w, true, &taps, GS_UNTIL_END, err));
     if (gs_job_calibrate_until(job, w->block) != GS_UNTIL_NOTHING) job->work_done += job->calibrated.tokens;
     gs_job_progress(job, "calibrate", w->block);
@@ -116,14 +117,14 @@ static gs_status feed_normed(const feed *f, gs_norm norm, gs_error *err)
     gs_walk *w = f->w;
     const gs_config *g = &w->job->config;
     const gs_block view = gs_transform_view(w->transform, w->weights);
-    const int64_t tokens = w->quant_stream.tokens, step = gs_emit_chunk_rows(g->hidden);
+    const int64_t tokens = w->stream[GS_STREAM_QUANTIZED].tokens, step = gs_emit_chunk_rows(g->hidden);
     for (int64_t row = 0; row < tokens; row += step) {
         const int64_t rows = tokens - row < step ? tokens - row : step;
         GS_TRY(gs_check_interrupt(err));
         for (int64_t r = 0, n; r < rows; r += n) {
             float *h;
-            n = rows - r < w->quant_stream.window ? rows - r : w->quant_stream.window;
-            GS_TRY(gs_stream_read(&w->quant_stream, row + r, n, &h, err));
+            n = rows - r < w->stream[GS_STREAM_QUANTIZED].window ? rows - r : w->stream[GS_STREAM_QUANTIZED].window;
+            GS_TRY(gs_stream_read(&w->stream[GS_STREAM_QUANTIZED], row + r, n, &h, err));
             gs_rmsnorm(&w->job->compute, n, g->hidden, h, view.norm[norm], view.norm_bias[norm], g->norm_eps,
                        (float *)w->emit_rows.data + r * g->hidden);
         }
@@ -216,7 +217,8 @@ static gs_status build(gs_walk *w, gs_role role, gs_w4a4_stats *stats, gs_w4a4_p
     gs_compute *c = &w->job->compute;
     feed f = {.w = w, .role = role, .stats = stats};
     GS_TRY(gs_walk_current_weight(w, role, copy, &weight, err));
-    GS_TRY(gs_w4a4_stats_init(stats, weight->k, w->quant_stream.tokens, gs_job_w4a4_keep(w->job, role), err));
+    GS_TRY(gs_w4a4_stats_init(stats, weight->k, w->stream[GS_STREAM_QUANTIZED].tokens, gs_job_w4a4_keep(w->job, role),
+                              err));
     GS_TRY(feed_inputs(&f, err));
     GS_TRY(choose(w, role, stats, weight, plan, err));
     f.plan = plan;

@@ -19,6 +19,7 @@ static gs_status run_steps(gs_walk *w, const gs_step *steps, gs_error *err)
 
 static void walk_release(gs_walk *w)
 {
+    gs_keep_close(&w->keep);         /* waits for the keeper, which reads streams */
     gs_prefetch_close(&w->prefetch); /* waits for the reader, which uses nothing freed below */
     gs_ahead_close(&w->ahead);
     gs_behind_close(&w->behind);
@@ -31,9 +32,7 @@ static void walk_release(gs_walk *w)
     gs_cards_end(w);
     gs_kv_range_release(&w->kv);
     gs_fa_range_release(&w->fa);
-    gs_stream_release(&w->anti_stream);
-    gs_stream_release(&w->float_stream);
-    gs_stream_release(&w->quant_stream);
+    for (int i = 0; i < GS_STREAMS; i++) gs_stream_release(&w->stream[i]);
     gs_scratch_release(&w->scratch);
     gs_rope_release(&w->rope);
     gs_buf_release(&w->code_rows);
@@ -43,15 +42,24 @@ static void walk_release(gs_walk *w)
 static gs_status walk_blocks(gs_walk *w, const gs_pass *pass, gs_error *err)
 {
     GS_TRY(pass->begin(w, err));
+    GS_TRY(gs_keep_open(w, err));
     const int layers = (int)w->job->config.layers;
-    for (w->block = 0; w->block < layers; w->block++) GS_TRY(run_steps(w, pass->steps, err));
+    for (w->block = w->first; w->block < layers; w->block++) {
+        gs_keep_begin_block(w);
+        GS_TRY(run_steps(w, pass->steps, err));
+        GS_TRY(gs_keep_end_block(w, err)); /* after a stop, the same command goes on from here */
+    }
     GS_TRY(run_steps(w, pass->last, err));
-    return gs_behind_wait(&w->behind, err);
+    GS_TRY(gs_behind_wait(&w->behind, err));
+    return gs_keep_end_pass(w, err);
 }
 
 gs_status gs_walk_run(gs_job *job, const gs_pass *pass, gs_writer *writer, gs_error *err)
 {
-    gs_walk walk = {.job = job, .writer = writer};
+    gs_walk walk = {.job = job, .pass = pass, .writer = writer};
+    GS_TRY(gs_resume_pass(job, writer, &walk.from, err));
+    if (walk.from && walk.from->ended) return GS_OK;
+    if (walk.from) walk.first = walk.from->blocks;
     const gs_status status = walk_blocks(&walk, pass, err);
     walk_release(&walk);
     return status;

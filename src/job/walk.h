@@ -8,6 +8,7 @@
 #include "job/ahead.h"
 #include "job/behind.h"
 #include "job/job.h"
+#include "job/keep.h"
 #include "job/prefetch.h"
 #include "quant/parallel.h"
 #include "quant/w4a4.h"
@@ -33,14 +34,17 @@ typedef struct gs_w4a4_ready {
 
 typedef struct gs_walk {
     gs_job *job;
-    int block; /* current */
+    const struct gs_pass *pass;
+    const gs_record *from; /* where an earlier run has stopped; NULL = at the beginning */
+    int first;             /* block that this run begins with */
+    int block;             /* current */
 
     /* what the float pass looks for */
     bool want_kv, want_scores;
     const gs_samples *float_samples;
 
-    gs_stream anti_stream;                /* A: untouched weights */
-    gs_stream float_stream, quant_stream; /* F and Q; empty when not needed */
+    gs_stream stream[GS_STREAMS]; /* A: untouched weights; F: float; Q: fake-quantized; empty when not needed */
+    gs_keep keep;
     gs_rope rope;
     gs_scratch scratch;
     gs_prefetch prefetch;
@@ -82,6 +86,7 @@ typedef struct gs_pass {
     gs_status (*begin)(gs_walk *w, gs_error *err); /* streams from the embedding */
     const gs_step *steps;                          /* per block; ends with a NULL name */
     const gs_step *last;                           /* after the blocks: final norm and head */
+    bool sweeps_twice; /* a block changes stream Q more than once; gs_keep_final() says when it is for the last time */
 } gs_pass;
 
 extern const gs_pass gs_pass_rank; /* disable_level: float scores of every linear, first five samples */

@@ -49,7 +49,7 @@ static bool is_changed(const gs_recipe *r, const gs_recipe *defaults, const gs_o
     return a != NULL && (b == NULL || strcmp(a, b) != 0);
 }
 
-static void add_value(const gs_recipe *r, const gs_option *o, gs_str *out)
+void gs_option_value(const gs_recipe *r, const gs_option *o, gs_str *out)
 {
     char text[40] = "";
     const void *field = field_of(r, o);
@@ -72,7 +72,7 @@ static void add_value(const gs_recipe *r, const gs_option *o, gs_str *out)
         break;
     case GS_OPT_BOOL:
     case GS_OPT_FLAG:
-        if (o->kind == GS_OPT_FLAG && *(const bool *)field) return;
+        if (o->kind == GS_OPT_FLAG && *(const bool *)field) return; /* its name says it */
         snprintf(text, sizeof text, "%s", *(const bool *)field ? "True" : "False");
         break;
     }
@@ -90,6 +90,6 @@ void gs_recipe_command(const gs_recipe *r, gs_str *out)
         if (!given && !is_changed(r, &defaults, o)) continue;
         if (o->kind == GS_OPT_FLAG && !*(const bool *)field_of(r, o)) continue; /* the script's flags take no value */
         gs_str_printf(out, " \\\n    --%s", o->name);
-        add_value(r, o, out);
+        gs_option_value(r, o, out);
     }
 }

@@ -281,6 +281,7 @@ gs_status gs_recipe_resolve(const gs_recipe *r, gs_resolved *out, gs_str *notes,
     GS_TRY(check_cards(r, &s, err));
     GS_TRY(check_device(r, notes, err));
     GS_TRY(gs_size_parse("max_memory", r->max_memory, &s.max_memory, err));
+    GS_TRY(check_range("checkpoint_interval", r->checkpoint_interval, 0, 1e9, err));
     s.npu_dtypes = strcmp(r->save_dtype, "checkpoint") == 0;
     s.extras = !r->no_extras && !r->reference_compat;
     gs_recipe_note_unused(r, &s, notes);

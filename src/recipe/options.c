@@ -179,6 +179,14 @@ const gs_option gs_options[] = {
      "not enough, the run is refused and the least limit named. K, M, G and T are powers of 1000, Ki, Mi, Gi and Ti of "
      "1024. The result does not depend on it.",
      true},
+    {"restart", GS_OPT_FLAG, FIELD(restart), NULL, NULL, "do not go on from what an earlier run has finished",
+     "What it has left in the work folder beside the output is removed.", true},
+    {"checkpoint_interval", GS_OPT_DOUBLE, FIELD(checkpoint_interval), "10", NULL,
+     "seconds of work that a stop may cost; 0 = none that is finished",
+     "After about so many seconds, at the end of a block, the run is saved in the work folder beside the output, and "
+     "the "
+     "same command goes on from there (docs/resume.md). The result does not depend on it.",
+     true},
 };
 
 const int gs_option_count = (int)(sizeof gs_options / sizeof gs_options[0]);
@@ -194,8 +202,9 @@ const gs_option *gs_option_find(const char *name)
 
 bool gs_option_is_local(const gs_option *o)
 {
-    static const char *const local[] = {"model_path", "save_directory", "calib_file", "anti_file",     "overwrite",
-                                        "dry_run",    "no_extras",      "threads",    "strict_device", "max_memory"};
+    static const char *const local[] = {"model_path",    "save_directory", "calib_file", "anti_file",
+                                        "overwrite",     "dry_run",        "no_extras",  "threads",
+                                        "strict_device", "max_memory",     "restart",    "checkpoint_interval"};
     for (size_t i = 0; i < sizeof local / sizeof local[0]; i++)
         if (strcmp(o->name, local[i]) == 0) return true;
     return false;

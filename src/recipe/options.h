@@ -56,6 +56,8 @@ gs_status gs_options_parse_rows(gs_option_parse *request, int argc, char **argv,
 
 /* It says where files are or how the work is done, and never changes what a result is: threads, paths, overwrite, … */
 bool gs_option_is_local(const gs_option *o);
+/* Its value in the recipe as words of a command line, each with a blank in front. */
+void gs_option_value(const gs_recipe *r, const gs_option *o, gs_str *out);
 /* The command line that gives this recipe, an option a line, quoted for a POSIX shell: what was given and what is not the default. */
 void gs_recipe_command(const gs_recipe *r, gs_str *out);
 /* The object "recipe" of glmslim_report.json; texts and lists in the arena. label: the file, for errors. */

@@ -76,7 +76,7 @@ start out
 refused_log=$scratch/second
 "$quant" --quiet --model_path "$demo" --save_directory "$yard/out" --calib_texts "Some words." >"$refused_log" 2>&1
 equal "two runs, one place: exit code" $? 3
-says "two runs, one place" "$refused_log" "another run (process $pid)" "wait"
+says "two runs, one place" "$refused_log" "another run (process $pid, since 20" "wait"
 kill -9 $pid
 wait $pid 2>/dev/null
 equal "killed: exit code" $? 137

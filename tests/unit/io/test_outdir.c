@@ -334,7 +334,7 @@ static void test_two_runs(void **state)
     gs_outdir first, second;
     char pid[64];
     begin(&first, false);
-    snprintf(pid, sizeof pid, "another run (process %ld) is writing", (long)getpid());
+    snprintf(pid, sizeof pid, "another run (process %ld, since 20", (long)getpid());
     FAILS(gs_outdir_begin(&second, out, model, false, &test_err), GS_ERR_IO, pid);
     assert_true(gs_path_is_dir(first.work_path));
     put(first.work_path, "a", "x", 0600);
@@ -386,7 +386,7 @@ static void make_death(void)
     gs_free(new);
 }
 
-/* The old output is put back, and is then judged like any other. */
+/* The old output is put back, and is then judged like any other; what was to replace it waits for --overwrite. */
 static void test_dead_between_renames(void **state)
 {
     (void)state;
@@ -394,7 +394,76 @@ static void test_dead_between_renames(void **state)
     make_death();
     FAILS(gs_outdir_begin(&o, out, model, false, &test_err), GS_ERR_USAGE, "not empty");
     assert_true(has(out, "kept") && entries(out) == 1);
+    assert_true(has(dir, ".out.glmslim-work"));
+    assert_int_equal(entries(dir), 3);
+    OK(gs_outdir_enter(&o, out, model, true, &test_err));
+    assert_true(o.found);
+    gs_outdir_abort(&o);
     assert_int_equal(entries(dir), 2);
+}
+
+/* Killed behind the last rename: the folder is cleared away by whoever comes next, refused or not. */
+static void finished_but_for_clearing(bool replaces)
+{
+    gs_outdir o;
+    if (replaces) assert_int_equal(mkdir(out, 0755), 0);
+    if (replaces) put(out, "old", "x", 0600);
+    const pid_t child = fork();
+    if (child == 0) {
+        if (gs_outdir_begin(&o, out, model, true, NULL) != GS_OK) _exit(1);
+        put(o.work_path, "complete", "x", 0400);
+        put(o.base_path, "journal", "x", 0400);
+        if (!replaces && rename(o.work_path, out) != 0) _exit(1);
+        if (replaces && renameat2(AT_FDCWD, o.work_path, AT_FDCWD, out, RENAME_EXCHANGE) != 0) _exit(1);
+        kill(getpid(), SIGKILL);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(entries(dir), 3);
+    OK(gs_outdir_enter(&o, out, model, true, &test_err));
+    assert_false(o.found); /* not to be taken for something unfinished */
+    gs_outdir_leave(&o);
+    FAILS(gs_outdir_check(out, model, false, &test_err), GS_ERR_USAGE, "not empty");
+    assert_int_equal(entries(dir), 2);
+    assert_true(has(out, "complete") && entries(out) == 1);
+}
+
+static void test_finished(void **state)
+{
+    (void)state;
+    finished_but_for_clearing(false);
+}
+
+static void test_finished_replacing(void **state)
+{
+    (void)state;
+    finished_but_for_clearing(true);
+}
+
+/* An unfinished run's folder stays as it is, until it is taken up or cleared. */
+static void test_left(void **state)
+{
+    (void)state;
+    gs_outdir o;
+    begin(&o, false);
+    put(o.work_path, "a.safetensors", "x", 0600);
+    put(o.work_path, "config.json.Xy12Za", "x", 0600);
+    put(o.base_path, "journal", "x", 0600);
+    OK(gs_outdir_sync_names(&o, &test_err));
+    gs_outdir_leave(&o);
+    OK(gs_outdir_enter(&o, out, model, false, &test_err));
+    assert_true(o.found);
+    assert_true(has(o.base_path, "journal"));
+    char name[] = "a.safetensors";
+    const gs_out_file file = {.name = name};
+    OK(gs_outdir_keep_files(&o, &file, 1, &test_err));
+    assert_true(has(o.work_path, "a.safetensors") && entries(o.work_path) == 1);
+    OK(gs_outdir_clear(&o, &test_err));
+    assert_int_equal(entries(o.work_path), 0);
+    assert_false(has(o.base_path, "journal"));
+    gs_outdir_abort(&o);
+    assert_int_equal(entries(dir), 1);
 }
 
 static void test_dead_between_renames_overwrite(void **state)
@@ -470,6 +539,9 @@ int main(void)
         CASE(test_two_runs),
         CASE(test_dead_run),
         CASE(test_dead_between_renames),
+        CASE(test_finished),
+        CASE(test_finished_replacing),
+        CASE(test_left),
         CASE(test_dead_between_renames_overwrite),
         CASE(test_work_folder_in_the_way),
         CASE(test_link_to_directory),

@@ -1,0 +1,393 @@
+/* Loaded into the program (LD_PRELOAD), kills it at a chosen system call that changes files below one directory, and can play a power
+ * failure: what was not synced by then is lost, wholly or here and there.
+ *   CRASH_DIR   the directory; calls on other files do not count
+ *   CRASH_AT    the call to die at, from 1; 0 or absent = count only
+ *   CRASH_HOW   kill (default): as kill -9. lose: files go back to their last fsync, names to the last fsync of their directory.
+ *               mix: of every 4096 bytes of a file, and of every name, either the synced state or the present one, by CRASH_SEED
+ *   CRASH_COUNT a file that gets the number of calls when the program ends by itself
+ * The directory must exist and lie still when the program starts: that is the state on the disk.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#pragma GCC visibility push(default) /* the program must find these */
+
+/* What is on the disk. Nodes are never removed: a file without a name may still get one back. */
+typedef struct name {
+    char text[256];
+    ino_t ino;
+} name;
+
+typedef struct node {
+    ino_t ino;
+    bool directory;
+    mode_t mode;
+    char *data; /* of a file: synced content */
+    size_t bytes;
+    name *entry; /* of a directory: synced names */
+    int n_entries;
+} node;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char root[4096];
+static node **nodes;
+static int n_nodes;
+static long at, calls;
+static bool plays_disk, dead;
+static uint64_t seed;
+
+#define REAL(ret, fn, ...)                                                                                             \
+    static ret (*real)(__VA_ARGS__);                                                                                   \
+    if (!real) *(void **)&real = dlsym(RTLD_NEXT, #fn)
+
+static node *find(ino_t ino, bool make)
+{
+    for (int i = 0; i < n_nodes; i++)
+        if (nodes[i]->ino == ino) return nodes[i];
+    if (!make) return NULL;
+    nodes = realloc(nodes, (size_t)(n_nodes + 1) * sizeof *nodes);
+    node *n = calloc(1, sizeof *n);
+    n->ino = ino;
+    return nodes[n_nodes++] = n;
+}
+
+static char *read_file(const char *path, size_t *bytes)
+{
+    struct stat st;
+    *bytes = 0;
+    const int fd = open(path, O_RDONLY | O_NOFOLLOW);
+    if (fd < 0 || fstat(fd, &st) != 0) return NULL;
+    char *data = calloc(1, (size_t)st.st_size + 1);
+    for (ssize_t got; *bytes < (size_t)st.st_size &&
+                      (got = pread(fd, data + *bytes, (size_t)st.st_size - *bytes, (off_t)*bytes)) > 0;)
+        *bytes += (size_t)got;
+    close(fd);
+    return data;
+}
+
+/* The names of a directory as they are now. Whoever has no node gets one, empty: its content is not synced. */
+static name *list(const char *path, int *n)
+{
+    name *out = NULL;
+    *n = 0;
+    DIR *d = opendir(path);
+    for (const struct dirent *e; d && (e = readdir(d)) != NULL;) {
+        struct stat st;
+        char full[4400];
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
+        snprintf(full, sizeof full, "%s/%s", path, e->d_name);
+        if (lstat(full, &st) != 0) continue;
+        out = realloc(out, (size_t)(*n + 1) * sizeof *out);
+        snprintf(out[*n].text, sizeof out[*n].text, "%s", e->d_name);
+        out[(*n)++].ino = st.st_ino;
+        node *child = find(st.st_ino, true);
+        child->directory = S_ISDIR(st.st_mode);
+        child->mode = st.st_mode & 07777;
+    }
+    if (d) closedir(d);
+    return out;
+}
+
+static void sync_path(const char *path)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0) return;
+    node *n = find(st.st_ino, true);
+    n->directory = S_ISDIR(st.st_mode);
+    n->mode = st.st_mode & 07777;
+    if (n->directory) {
+        free(n->entry);
+        n->entry = list(path, &n->n_entries);
+    } else {
+        free(n->data);
+        n->data = read_file(path, &n->bytes);
+    }
+}
+
+static void sync_tree(const char *path)
+{
+    int n;
+    sync_path(path);
+    name *now = list(path, &n);
+    for (int i = 0; i < n; i++) {
+        char full[4400];
+        snprintf(full, sizeof full, "%s/%s", path, now[i].text);
+        if (find(now[i].ino, true)->directory)
+            sync_tree(full);
+        else
+            sync_path(full);
+    }
+    free(now);
+}
+
+static bool coin(void)
+{
+    if (seed == 0) return false; /* the present state is lost */
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return seed >> 63 != 0;
+}
+
+/* A rename of a directory happens or does not, in both places. */
+static bool newer_folders;
+
+/* The present content of a file without regard to its name. */
+typedef struct present {
+    ino_t ino;
+    char *data;
+    size_t bytes;
+} present;
+static present *now_files;
+static int n_now;
+
+static void remember(const char *path)
+{
+    int n;
+    name *e = list(path, &n);
+    for (int i = 0; i < n; i++) {
+        char full[4400];
+        snprintf(full, sizeof full, "%s/%s", path, e[i].text);
+        if (find(e[i].ino, true)->directory) {
+            remember(full);
+            continue;
+        }
+        now_files = realloc(now_files, (size_t)(n_now + 1) * sizeof *now_files);
+        now_files[n_now].ino = e[i].ino;
+        now_files[n_now].data = read_file(full, &now_files[n_now].bytes);
+        n_now++;
+    }
+    free(e);
+}
+
+static void restore_file(const node *n, const char *path)
+{
+    const present *p = NULL;
+    for (int i = 0; i < n_now && !p; i++)
+        if (now_files[i].ino == n->ino) p = &now_files[i];
+    const size_t bytes = p && coin() ? p->bytes : n->bytes;
+    char *data = calloc(1, bytes + 1);
+    for (size_t b = 0; b < bytes; b += 4096) {
+        const bool newer = p && coin();
+        const char *from = newer ? p->data : n->data;
+        const size_t have = newer ? p->bytes : n->bytes;
+        const size_t want = bytes - b < 4096 ? bytes - b : 4096;
+        if (from && b < have) memcpy(data + b, from + b, have - b < want ? have - b : want);
+    }
+    const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    if (fd >= 0 && write(fd, data, bytes) == (ssize_t)bytes) fchmod(fd, n->mode);
+    close(fd);
+    free(data);
+}
+
+/* What is in the directory now, and what was there when it was synced: each name by a coin. An unsynced rename may so leave both
+ * names, or none. to: where it is built. */
+static void restore_tree(ino_t ino, const char *now_path, const char *to, int depth)
+{
+    const node *dir = find(ino, true);
+    int n_here = 0;
+    name *here = now_path ? list(now_path, &n_here) : NULL;
+    mkdir(to, 0700);
+    for (int i = 0; i < dir->n_entries + n_here && depth < 20; i++) {
+        const bool old = i < dir->n_entries;
+        const name *e = old ? &dir->entry[i] : &here[i - dir->n_entries];
+        char full[4400], there[4400];
+        struct stat st;
+        const name *other = NULL;
+        for (int k = 0; k < (old ? n_here : dir->n_entries) && !other; k++) {
+            const name *c = old ? &here[k] : &dir->entry[k];
+            if (strcmp(c->text, e->text) == 0) other = c;
+        }
+        if (other && !old) continue; /* decided when the synced name came along */
+        const bool folder = find(e->ino, true)->directory, newer = folder ? newer_folders : coin();
+        if (!other && newer == old) continue;
+        if (other && other->ino != e->ino && newer) e = other;
+        snprintf(full, sizeof full, "%s/%s", to, e->text);
+        snprintf(there, sizeof there, "%s/%s", now_path ? now_path : "", e->text);
+        const bool still = now_path && lstat(there, &st) == 0 && st.st_ino == e->ino;
+        const node *n = find(e->ino, true);
+        if (n->directory)
+            restore_tree(n->ino, still ? there : NULL, full, depth + 1);
+        else
+            restore_file(n, full);
+    }
+    free(here);
+    chmod(to, dir->mode ? dir->mode : 0700);
+}
+
+static void die(void)
+{
+    struct stat st;
+    dead = true;
+    if (plays_disk && lstat(root, &st) == 0) {
+        char built[4200], gone[4200];
+        snprintf(built, sizeof built, "%s.built", root);
+        snprintf(gone, sizeof gone, "%s.gone", root);
+        remember(root);
+        newer_folders = coin();
+        restore_tree(st.st_ino, root, built, 0);
+        rename(root, gone);
+        rename(built, root);
+    }
+    kill(getpid(), SIGKILL);
+    for (;;) pause();
+}
+
+static bool below(const char *path)
+{
+    const size_t n = strlen(root);
+    return n > 0 && strncmp(path, root, n) == 0 && (path[n] == '/' || path[n] == '\0');
+}
+
+static bool fd_below(int fd)
+{
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    const ssize_t n = readlink(link, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = '\0';
+    return below(path);
+}
+
+static bool at_below(int fd, const char *path) { return path[0] == '/' ? below(path) : fd != AT_FDCWD && fd_below(fd); }
+
+/* The call is about to be made. Holds the lock if it counts. */
+static bool enter(bool counts)
+{
+    if (!counts || dead || root[0] == '\0') return false;
+    pthread_mutex_lock(&lock);
+    if (++calls == at) die();
+    return true;
+}
+
+static void leave(bool counted)
+{
+    if (counted) pthread_mutex_unlock(&lock);
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+    const char *dir = getenv("CRASH_DIR"), *n = getenv("CRASH_AT"), *how = getenv("CRASH_HOW"),
+               *s = getenv("CRASH_SEED");
+    if (!dir || !realpath(dir, root)) return;
+    at = n ? atol(n) : 0;
+    plays_disk = how && strcmp(how, "kill") != 0;
+    if (how && strcmp(how, "mix") == 0) seed = strtoull(s ? s : "1", NULL, 10) * 0x9e3779b97f4a7c15u + 1;
+    if (plays_disk) sync_tree(root);
+}
+
+__attribute__((destructor)) static void end(void)
+{
+    const char *path = getenv("CRASH_COUNT");
+    FILE *f = path && root[0] ? fopen(path, "w") : NULL;
+    if (!f) return;
+    fprintf(f, "%ld\n", calls);
+    fclose(f);
+}
+
+ssize_t pwrite(int fd, const void *data, size_t n, off_t offset)
+{
+    REAL(ssize_t, pwrite, int, const void *, size_t, off_t);
+    const bool in = enter(fd_below(fd));
+    const ssize_t got = real(fd, data, n, offset);
+    leave(in);
+    return got;
+}
+
+static int sync_fd(int fd, int (*real)(int))
+{
+    char link[64], path[4096];
+    const bool in = enter(fd_below(fd));
+    const int status = real(fd);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    const ssize_t n = in ? readlink(link, path, sizeof path - 1) : -1;
+    if (n > 0 && status == 0 && plays_disk) {
+        path[n] = '\0';
+        sync_path(path);
+    }
+    leave(in);
+    return status;
+}
+
+int fsync(int fd)
+{
+    REAL(int, fsync, int);
+    return sync_fd(fd, real);
+}
+
+int fdatasync(int fd)
+{
+    REAL(int, fdatasync, int);
+    return sync_fd(fd, real);
+}
+
+int rename(const char *from, const char *to)
+{
+    REAL(int, rename, const char *, const char *);
+    const bool in = enter(below(to));
+    const int status = real(from, to);
+    leave(in);
+    return status;
+}
+
+int renameat2(int fd, const char *from, int to_fd, const char *to, unsigned flags)
+{
+    REAL(int, renameat2, int, const char *, int, const char *, unsigned);
+    const bool in = enter(at_below(to_fd, to));
+    const int status = real(fd, from, to_fd, to, flags);
+    leave(in);
+    return status;
+}
+
+int mkdir(const char *path, mode_t mode)
+{
+    REAL(int, mkdir, const char *, mode_t);
+    const bool in = enter(below(path));
+    const int status = real(path, mode);
+    leave(in);
+    return status;
+}
+
+int unlink(const char *path)
+{
+    REAL(int, unlink, const char *);
+    const bool in = enter(below(path));
+    const int status = real(path);
+    leave(in);
+    return status;
+}
+
+int unlinkat(int fd, const char *path, int flags)
+{
+    REAL(int, unlinkat, int, const char *, int);
+    const bool in = enter(at_below(fd, path));
+    const int status = real(fd, path, flags);
+    leave(in);
+    return status;
+}
+
+int rmdir(const char *path)
+{
+    REAL(int, rmdir, const char *);
+    const bool in = enter(below(path));
+    const int status = real(path);
+    leave(in);
+    return status;
+}
+
+int ftruncate(int fd, off_t bytes)
+{
+    REAL(int, ftruncate, int, off_t);
+    const bool in = enter(fd_below(fd));
+    const int status = real(fd, bytes);
+    leave(in);
+    return status;
+}

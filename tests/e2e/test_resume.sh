@@ -1,0 +1,155 @@
+#!/bin/bash
+# An unfinished run and the next command: the same one goes on and ends with the same bytes; others are told what is different and what
+# to do. SPDX-License-Identifier: Apache-2.0
+# shellcheck source=tests/e2e/common.sh
+[ ! -w /dev/shm ] || export TMPDIR=/dev/shm # hundreds of syncs
+. "$(dirname "$0")/common.sh"
+: "${CRASH:?the library that kills}"
+[ $sanitized = no ] || export ASAN_OPTIONS=${ASAN_OPTIONS:-}:verify_asan_link_order=0
+
+tiny model --layers 4
+yard=$scratch/yard
+folder=$yard/.out.glmslim-work
+for i in {1..20}; do echo "The quick brown fox jumps over the lazy dog number $i."; done >"$scratch/texts"
+paths=(--model_path "$scratch/model" --calib_file "$scratch/texts")
+program=$quant
+
+# run OPTION…: quantizes into $yard/out; what it says is in $log.
+run() { "$program" --save_directory "$yard/out" --checkpoint_interval 0 --threads 2 "${recipe[@]}" "$@" >"$log" 2>&1; }
+# stop SHARE OPTION…: killed after this share (of 100) of its calls.
+stop() {
+    local share=$1
+    shift
+    rm -rf "$yard"
+    mkdir "$yard"
+    CRASH_DIR=$yard CRASH_AT=$((calls * share / 100)) LD_PRELOAD=$CRASH run "$@" 2>/dev/null
+    equal "stopped at $share %: exit code" $? 137
+    equal "stopped at $share %: private" "$(stat -c %a "$folder")" 700
+}
+# go_on NAME TEXT OPTION…: the next command ends with the expected bytes, and says where it began.
+go_on() {
+    local name=$1 text=$2
+    shift 2
+    run "$@" || fail "$name: $(cat "$log")"
+    [ -z "$text" ] || says "$name" "$log" "$text"
+    equal "$name: the bytes" "$(digest "$yard/out")" "$expected"
+    equal "$name: left behind" "$(ls -A "$yard")" out
+}
+# no NAME STATUS TEXT… -- OPTION…: the next command is refused, and the folder stays as it is.
+no() {
+    local name=$1 status=$2 texts=() before
+    shift 2
+    while [ "$1" != -- ]; do
+        texts+=("$1")
+        shift
+    done
+    shift
+    before=$(digest "$folder" | grep -v ' lock$')
+    run "$@"
+    equal "$name: exit code" $? "$status"
+    says "$name" "$log" "error: " ".out.glmslim-work" "${texts[@]}" "--restart"
+    equal "$name: left as it was" "$(digest "$folder" | grep -v ' lock$')" "$before"
+}
+
+# The folder as it was when it was saved.
+put_back() {
+    rm -rf "$yard"
+    mkdir "$yard"
+    cp -r "$scratch/saved" "$folder"
+}
+# spoil FILE BYTE: one byte becomes another.
+spoil() {
+    local byte
+    byte=$(tail -c +$(($2 + 1)) "$1" | head -c 1 | od -An -tu1 | tr -d ' ')
+    # shellcheck disable=SC2059
+    printf "\\x$(printf %x $((byte ^ 21)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+# recipe OPTION…: what is asked for from here on; its number of calls and its bytes.
+recipe() {
+    recipe=("${paths[@]}" "$@")
+    rm -rf "$yard"
+    mkdir "$yard"
+    CRASH_DIR=$yard CRASH_COUNT=$scratch/calls LD_PRELOAD=$CRASH run || fail "undisturbed: $(cat "$log")"
+    calls=$(cat "$scratch/calls")
+    check "calls are counted" test "$calls" -gt 50
+    expected=$(digest "$yard/out")
+    equal "undisturbed: left behind" "$(ls -A "$yard")" out
+}
+
+recipe --act_method 2 --use_kvcache_quant True
+stop 50
+go_on "the same command" "going on with what an earlier run has left: "
+stop 85 --quiet
+go_on "other threads, memory, messages" "" --threads 1 --max_memory 21M --quiet --json "$scratch/json" --report "$scratch/page"
+stop 60 --max_memory 21M
+go_on "no limit any more" "of 4 blocks are finished" --checkpoint_interval 100
+stop 50
+cp -r "$folder" "$scratch/saved"
+for f in "$folder"/*-stream.*; do spoil "$f" 1000; done
+no "hidden states" 4 "does not hold the hidden states" --
+put_back
+rm "$folder"/*-stream.*
+no "no hidden states" 3 "stream" --
+rm -r "$scratch/saved"
+
+# Two passes: killed in the first, between them, in the second. Whatever the ranking found is kept.
+recipe --disable_level L2 --anti_method m4
+for share in 15 45 85; do
+    stop $share
+    go_on "two passes, $share %" "going on"
+done
+
+# Weights only. Another question.
+recipe --w_bit 8 --a_bit 16
+stop 3
+go_on "nothing is finished yet" "" --threads 1
+stop 50
+no "another recipe" 2 "--w_bit was 8 then and is 4 now" -- --w_bit 4
+no "an option more" 2 "--do_smooth was False then and is True now" -- --do_smooth True
+no "a list more" 2 "--disable_names was not given then" -- --disable_names transformer.encoder.layers.0.self_attention.dense
+cp "$scratch/texts" "$scratch/other"
+echo "One more." >>"$scratch/other"
+no "other texts" 2 "the token ids of the calibration texts had another size then" -- --calib_file "$scratch/other"
+cp -r "$scratch/model" "$scratch/kept"
+shard=$(basename "$(ls "$scratch"/model/*00002-of*)")
+touch -d '2020-02-02' "$scratch/model/$shard"
+no "a newer file" 2 "$shard was older or newer" --
+mv "$scratch/model" "$scratch/gone"
+"$GLMSLIM" synth --quiet --dir "$scratch/model" --hidden 64 --layers 4 --heads 4 --head_dim 16 --ffn 128 --vocab 512 --shard_bytes 90000 >/dev/null
+no "other shards" 2 "then" --
+rm -r "$scratch/model" "$scratch/gone"
+"$GLMSLIM" synth --quiet --dir "$scratch/model" --hidden 64 --layers 5 --heads 4 --head_dim 16 --ffn 128 --vocab 512 --shard_bytes 100000 >/dev/null
+no "another configuration" 2 "config.json had another" --
+rm -r "$scratch/model"
+mv "$scratch/kept" "$scratch/model"
+touch -d '2021-01-01' "$scratch"/model/*.safetensors
+LC_ALL=C sed 's/0\.1\.0/0.1.9/g' "$(readlink -f "$quant")" >"$scratch/quant_glm"
+chmod +x "$scratch/quant_glm"
+stop 50
+program=$scratch/quant_glm
+no "another version" 2 "begun by glmslim 0.1.0 and this is 0.1.9" --
+program=$quant
+go_on "after refusals" "going on"
+
+# A damaged journal. Half a record at its end is what a power failure leaves.
+stop 50
+cp -r "$folder" "$scratch/saved"
+head -c 40 "$scratch/saved/journal" >>"$folder/journal"
+go_on "half a record" "going on"
+put_back
+head -c 4096 /dev/zero >>"$folder/journal"
+go_on "an empty page" "going on"
+put_back
+spoil "$folder/journal" 300
+no "a byte in the middle" 4 "journal" "damaged at byte" --
+put_back
+echo "not a journal at all, but a text that is long enough to be one" >"$folder/journal"
+no "not a journal" 4 "damaged at byte 0" --
+put_back
+truncate -s -1 "$folder"/new/*.safetensors
+no "a short output" 4 "should be a file of" --
+go_on "--restart" "" --restart
+put_back
+rm "$folder/journal"
+go_on "no journal" ""
+finish
