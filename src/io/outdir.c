@@ -90,8 +90,10 @@ static gs_status make_base(const char *base, gs_error *err)
     struct stat st;
     if (mkdir(base, 0700) == 0) return GS_OK;
     if (errno != EEXIST) return gs_io_fail(err, errno, "create the work folder", base);
-    if (lstat(base, &st) == 0 && !S_ISDIR(st.st_mode))
-        return gs_fail(err, GS_ERR_IO, "%s is in the way of the work folder: remove it", base);
+    if (lstat(base, &st) != 0) return GS_OK; /* it has gone meanwhile */
+    if (!S_ISDIR(st.st_mode)) return gs_fail(err, GS_ERR_IO, "%s is in the way of the work folder: remove it", base);
+    if (st.st_uid != geteuid() || (st.st_mode & 022) != 0)
+        return gs_fail(err, GS_ERR_IO, "%s is not this user's alone: look at what is in it, then remove it", base);
     return GS_OK;
 }
 
@@ -184,12 +186,6 @@ static void remove_parents(const gs_outdir *o)
     gs_free(at);
 }
 
-static bool is_lock(const void *ctx, const char *name)
-{
-    (void)ctx;
-    return strcmp(name, "lock") == 0;
-}
-
 static void remove_lock(const gs_outdir *o)
 {
     char *lock = gs_path_join(o->base_path, "lock");
@@ -200,7 +196,7 @@ static void remove_lock(const gs_outdir *o)
 /* The lock file goes last but one: as long as the folder can be found with content, it can be found locked. */
 static gs_status drop_base(gs_outdir *o, gs_error *err)
 {
-    const gs_status status = gs_tree_empty(o->base_path, is_lock, NULL, err);
+    const gs_status status = gs_tree_empty(o->base_path, "lock", err);
     if (status == GS_OK) {
         remove_lock(o);
         rmdir(o->base_path);
@@ -283,7 +279,7 @@ gs_status gs_outdir_enter(gs_outdir *o, const char *final_path, const char *mode
 
 gs_status gs_outdir_clear(gs_outdir *o, gs_error *err)
 {
-    GS_TRY(gs_tree_empty(o->base_path, is_lock, NULL, err));
+    GS_TRY(gs_tree_empty(o->base_path, "lock", err));
     if (mkdir(o->work_path, 0700) != 0) return gs_io_fail(err, errno, "create the work folder", o->work_path);
     return write_begun(o, err);
 }
@@ -304,7 +300,7 @@ static bool is_kept(const void *ctx, const char *name)
 gs_status gs_outdir_keep_files(const gs_outdir *o, const gs_out_file *files, int n, gs_error *err)
 {
     const kept list = {files, n};
-    return gs_tree_empty(o->work_path, is_kept, &list, err);
+    return gs_tree_clear(o->work_path, is_kept, &list, err);
 }
 
 gs_status gs_outdir_begin(gs_outdir *o, const char *final_path, const char *model_dir, bool overwrite, gs_error *err)

@@ -68,7 +68,7 @@ static gs_status empty_at(int fd, const char *path, dev_t device, gs_keep_fn kee
     return status;
 }
 
-gs_status gs_tree_empty(const char *path, gs_keep_fn keep, const void *ctx, gs_error *err)
+gs_status gs_tree_clear(const char *path, gs_keep_fn keep, const void *ctx, gs_error *err)
 {
     struct stat st;
     const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -79,6 +79,13 @@ gs_status gs_tree_empty(const char *path, gs_keep_fn keep, const void *ctx, gs_e
         return gs_io_fail(err, code, "examine", path);
     }
     return empty_at(fd, path, st.st_dev, keep, ctx, 0, err);
+}
+
+static bool is_name(const void *ctx, const char *name) { return strcmp(name, ctx) == 0; }
+
+gs_status gs_tree_empty(const char *path, const char *keep, gs_error *err)
+{
+    return gs_tree_clear(path, keep ? is_name : NULL, keep, err);
 }
 
 static gs_status sync_path(const char *path, int flags, gs_error *err)

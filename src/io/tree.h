@@ -5,9 +5,11 @@
 
 #include "base/mem.h"
 
-/* Remove what is in the directory, except entries of its top level for which keep(ctx, name) is true (NULL = nothing is kept). */
+/* Remove what is in the directory, except the entry `keep` of its top level (NULL = nothing is kept). */
+gs_status gs_tree_empty(const char *path, const char *keep, gs_error *err) GS_CHECKED;
+/* The same for entries for which keep(ctx, name) is true. */
 typedef bool (*gs_keep_fn)(const void *ctx, const char *name);
-gs_status gs_tree_empty(const char *path, gs_keep_fn keep, const void *ctx, gs_error *err) GS_CHECKED;
+gs_status gs_tree_clear(const char *path, gs_keep_fn keep, const void *ctx, gs_error *err) GS_CHECKED;
 /* fsync every file and directory. */
 gs_status gs_tree_sync(const char *path, gs_error *err) GS_CHECKED;
 gs_status gs_dir_sync(const char *path, gs_error *err) GS_CHECKED;

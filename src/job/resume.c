@@ -239,6 +239,7 @@ bool gs_resume_keeps(const gs_job *job, gs_status status, gs_error *err)
     /* What is wrong with an input or a recipe does not go away by trying again. */
     if (!r->kept || (status != GS_ERR_IO && status != GS_ERR_INTERRUPTED && status != GS_ERR_MEMORY)) return false;
     if (!err) return true;
+    if (status == GS_ERR_INTERRUPTED) gs_fail(err, status, "interrupted");
     const size_t n = strlen(err->text);
     snprintf(err->text + n, sizeof err->text - n, "; run the same command to go on: finished blocks are kept in %s",
              r->out->base_path);

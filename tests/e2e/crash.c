@@ -2,7 +2,7 @@
  * failure: what was not synced by then is lost, wholly or here and there.
  *   CRASH_DIR   the directory; calls on other files do not count
  *   CRASH_AT    the call to die at, from 1; 0 or absent = count only
- *   CRASH_HOW   kill (default): as kill -9. lose: files go back to their last fsync, names to the last fsync of their directory.
+ *   CRASH_HOW   kill (default): as kill -9. full: no death; from that call on the disk is full. fault: one I/O error. lose: files go back to their last fsync, names to the last fsync of their directory.
  *               mix: of every 4096 bytes of a file, and of every name, either the synced state or the present one, by CRASH_SEED
  *   CRASH_COUNT a file that gets the number of calls when the program ends by itself
  * The directory must exist and lie still when the program starts: that is the state on the disk.
@@ -45,6 +45,8 @@ static node **nodes;
 static int n_nodes;
 static long at, calls;
 static bool plays_disk, dead;
+static int refusal; /* instead of death: the errno value of that call, */
+static bool once;   /* or of all from there on */
 static uint64_t seed;
 
 #define REAL(ret, fn, ...)                                                                                             \
@@ -264,7 +266,15 @@ static bool enter(bool counts)
 {
     if (!counts || dead || root[0] == '\0') return false;
     pthread_mutex_lock(&lock);
-    if (++calls == at) die();
+    if (++calls == at && refusal == 0) die();
+    return true;
+}
+
+/* Writing, while the lock is held. */
+static bool refuses(bool counted)
+{
+    if (!counted || refusal == 0 || at == 0 || calls < at || (once && calls > at)) return false;
+    errno = refusal;
     return true;
 }
 
@@ -279,7 +289,9 @@ __attribute__((constructor)) static void begin(void)
                *s = getenv("CRASH_SEED");
     if (!dir || !realpath(dir, root)) return;
     at = n ? atol(n) : 0;
-    plays_disk = how && strcmp(how, "kill") != 0;
+    once = how && strcmp(how, "fault") == 0;
+    refusal = once ? EIO : how && strcmp(how, "full") == 0 ? ENOSPC : 0;
+    plays_disk = how && strcmp(how, "kill") != 0 && refusal == 0;
     if (how && strcmp(how, "mix") == 0) seed = strtoull(s ? s : "1", NULL, 10) * 0x9e3779b97f4a7c15u + 1;
     if (plays_disk) sync_tree(root);
 }
@@ -297,7 +309,7 @@ ssize_t pwrite(int fd, const void *data, size_t n, off_t offset)
 {
     REAL(ssize_t, pwrite, int, const void *, size_t, off_t);
     const bool in = enter(fd_below(fd));
-    const ssize_t got = real(fd, data, n, offset);
+    const ssize_t got = refuses(in) ? -1 : real(fd, data, n, offset);
     leave(in);
     return got;
 }
@@ -306,7 +318,7 @@ static int sync_fd(int fd, int (*real)(int))
 {
     char link[64], path[4096];
     const bool in = enter(fd_below(fd));
-    const int status = real(fd);
+    const int status = refuses(in) ? -1 : real(fd);
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     const ssize_t n = in ? readlink(link, path, sizeof path - 1) : -1;
     if (n > 0 && status == 0 && plays_disk) {

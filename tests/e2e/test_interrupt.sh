@@ -46,6 +46,18 @@ start out --disable_level L3
 stop "SIGINT in the pass before" INT 8
 equal "pass before: left behind" "$(ls -A "$yard")" ""
 
+# With something finished, the folder stays, and the same command goes on.
+start out --act_method 2 --checkpoint_interval 0
+until [ "$(stat -c %s "$yard/.out.glmslim-work/journal" 2>/dev/null || echo 0)" -gt 4000 ] || ! kill -0 $pid 2>/dev/null; do sleep 0.05; done
+stop "SIGINT behind a block" INT 8
+says "SIGINT behind a block" "$log" "error: interrupted; run the same command to go on: finished blocks are kept in $yard/.out.glmslim-work"
+equal "SIGINT behind a block: left behind" "$(ls -A "$yard")" .out.glmslim-work
+env -u GLMSLIM_CPU "$quant" --model_path "$demo" --save_directory "$yard/out" --calib_file "$calib" --threads 1 --act_method 2 >"$log" 2>&1
+equal "going on: exit code" $? 0
+says "going on" "$log" "blocks are finished"
+equal "going on: left behind" "$(ls -A "$yard")" out
+rm -r "$yard/out"
+
 # In chunks of rows, with a reader and a writer at work beside it.
 "$GLMSLIM" synth --quiet --dir "$scratch/rows" --hidden 1024 --layers 4 --heads 8 --head_dim 128 --ffn 4096 --vocab 96000 >/dev/null ||
     fail "synth"

@@ -99,8 +99,19 @@ for share in 15 45 85; do
     go_on "two passes, $share %" "going on"
 done
 
-# Weights only. Another question.
+# Weights only. A full disk and a disk fault leave what is finished.
 recipe --w_bit 8 --a_bit 16
+for how in full fault; do
+    rm -rf "$yard"
+    mkdir "$yard"
+    CRASH_DIR=$yard CRASH_AT=$((calls * 55 / 100)) CRASH_HOW=$how LD_PRELOAD=$CRASH run
+    equal "$how: exit code" $? 3
+    says "$how" "$log" "error: " "$yard" "; run the same command to go on: finished blocks are kept in $folder"
+    equal "$how: no output" "$(ls -A "$yard")" .out.glmslim-work
+    go_on "$how" "going on"
+done
+
+# Another question.
 stop 3
 go_on "nothing is finished yet" "" --threads 1
 stop 50

@@ -488,6 +488,14 @@ static void test_work_folder_in_the_way(void **state)
     put(dir, ".out.glmslim-work", "x", 0600);
     FAILS(gs_outdir_begin(&o, out, model, false, &test_err), GS_ERR_IO, "in the way");
     assert_int_equal(entries(dir), 2);
+    char *base = gs_path_join(dir, ".out.glmslim-work");
+    assert_int_equal(unlink(base), 0);
+    assert_int_equal(mkdir(base, 0700), 0);
+    put(base, "journal", "x", 0600);
+    assert_int_equal(chmod(base, 0770), 0); /* others could change what a run goes on from */
+    FAILS(gs_outdir_begin(&o, out, model, false, &test_err), GS_ERR_IO, "not this user's alone");
+    assert_int_equal(entries(dir), 2);
+    gs_free(base);
 }
 
 static void test_link_to_directory(void **state)

@@ -1,0 +1,137 @@
+#!/bin/bash
+# Kills runs and lets the same command go on, until each is done; compares every byte with an undisturbed run.
+#   scripts/kills.sh [N]         N runs (default 50) on the small model in demo/, the documented recipe and others in turn, each killed
+#                                (SIGKILL) at a random moment and, as chance has it, again and again while it goes on
+#   scripts/kills.sh --wide [N]  N runs (default 20) on a synthetic model as wide as GLM-4-9B: 2 layers, 512 tokens, few words
+#   scripts/kills.sh --power [N] N power failures: what was not synced is lost, wholly or here and there; a tiny model
+# Prints a line per recipe and "N passed, N failed". GLMSLIM, BUILD: the program, the build directory; SEED: other moments.
+# SPDX-License-Identifier: Apache-2.0
+set -u
+export LC_ALL=C.UTF-8
+cd "$(dirname "$0")/.." || exit 1
+mode=demo
+case ${1-} in --wide | --power) mode=${1#--} && shift ;; esac
+count=${1:-$([ $mode = wide ] && echo 20 || echo 50)}
+build=${BUILD:-build/release}
+program=${GLMSLIM:-$build/glmslim}
+crash=$build/tests/libcrash.so
+[ -x "$program" ] || { echo "kills: no $program: build first" >&2; exit 1; }
+RANDOM=${SEED:-$$}
+place=$(mktemp -d)
+trap 'rm -rf "$place"' EXIT
+trap 'exit 1' INT TERM
+passed=0
+failed=0
+
+flagship="--act_method 2 --use_kvcache_quant True"
+case $mode in
+demo)
+    model=demo/glm4-mini
+    texts=demo/calib.json
+    recipes=("$flagship" "--w_bit 8 --a_bit 16" "$flagship" "--w_bit 4 --a_bit 4 --is_dynamic True" "$flagship"
+        "--anti_method m6 --use_kvcache_quant True" "$flagship" "--disable_level L3 --act_method 3 --anti_method m4"
+        "$flagship" "$flagship --max_memory 45M" "--do_smooth True --disable_last_linear False"
+        "--is_lowbit True --disable_level L2 --part_file_size 1")
+    ;;
+wide)
+    model=$place/model
+    texts=$place/texts
+    recipes=("$flagship --anti_method m2 --anti_file $texts" "--w_bit 8 --a_bit 16" "$flagship --max_memory 2200M")
+    "$program" synth --quiet --dir "$model" --hidden 4096 --layers 2 --heads 32 --head_dim 128 --groups 2 --ffn 13696 --vocab 1024 >/dev/null ||
+        exit 1
+    for i in {1..8}; do for j in {1..8}; do printf 'word %d and %d, ' $((i * 37)) $((j * 91)); done; echo; done >"$texts"
+    ;;
+power)
+    model=$place/model
+    texts=$place/texts
+    recipes=("$flagship" "--w_bit 8 --a_bit 16" "--disable_level L2 --anti_method m4" "--w_bit 4 --a_bit 4 --is_dynamic True")
+    [ -e "$crash" ] || { echo "kills: no $crash: build the tests first" >&2; exit 1; }
+    "$program" synth --quiet --dir "$model" --hidden 64 --layers 4 --heads 4 --head_dim 16 --ffn 128 --vocab 512 --shard_bytes 100000 >/dev/null ||
+        exit 1
+    for i in {1..20}; do echo "The quick brown fox jumps over the lazy dog number $i."; done >"$texts"
+    ;;
+esac
+
+yard=$place/yard
+log=$place/log
+# quantize OPTION…
+quantize() {
+    "$program" quant --quiet --model_path "$model" --calib_file "$texts" --checkpoint_interval 0 --save_directory "$yard/out" "$@" >"$log" 2>&1
+}
+fresh() {
+    rm -rf "$yard" "$yard".*
+    mkdir "$yard"
+}
+digest() { (cd "$yard" && find . -printf '%P %m\n' | sort && find . -type f | sort | xargs -d '\n' sha256sum); }
+now() { date +%s%N; }
+
+# One run under a power failure at call $1, what is lost as in $2; then it goes on.
+fail_power() {
+    CRASH_DIR=$yard CRASH_AT=$1 CRASH_HOW=$2 CRASH_SEED=$RANDOM LD_PRELOAD=$crash quantize "${options[@]}"
+}
+
+# Kill until done, the last time not. Says how often.
+kill_until_done() {
+    kills=0
+    local limit=$((RANDOM % 5 + 1)) status
+    while [ $kills -lt $limit ]; do
+        # A moment of the time an undisturbed run takes, or a little after; not before the program has begun.
+        local wait=$((RANDOM * 32768 + RANDOM))
+        wait=$((wait % (lasts * 11 / 10)))
+        timeout -s KILL $((wait / 1000000000)).$(printf %09d $((wait % 1000000000))) "$program" quant --quiet --model_path "$model" \
+            --calib_file "$texts" --checkpoint_interval 0 --save_directory "$yard/out" "${options[@]}" >"$log" 2>&1
+        status=$?
+        [ $status = 137 ] || return $status
+        kills=$((kills + 1))
+        [ ! -e "$yard/out" ] || break # it has come through all the same
+    done
+    quantize "${options[@]}" && return
+    # Killed behind its last rename, it was done: then the directory is not empty, and only the folder was to be cleared away.
+    [ -e "$yard/out" ] && grep -q "is not empty" "$log"
+}
+
+all_kills=0
+for ((r = 0; r < ${#recipes[@]}; r++)); do
+    n=$(((count + ${#recipes[@]} - 1 - r) / ${#recipes[@]}))
+    [ $n -gt 0 ] || continue
+    read -r -a options <<<"${recipes[r]}"
+    fresh
+    from=$(now)
+    if [ $mode = power ]; then
+        CRASH_DIR=$yard CRASH_COUNT=$place/calls LD_PRELOAD=$crash quantize "${options[@]}"
+    else
+        quantize "${options[@]}"
+    fi || { cat "$log"; exit 1; }
+    lasts=$(($(now) - from))
+    expected=$(digest)
+    good=0
+    recipe_kills=0
+    for ((i = 0; i < n; i++)); do
+        fresh
+        if [ $mode = power ]; then
+            kills=1
+            how=lose
+            [ $((i % 3)) = 0 ] || how=mix
+            fail_power $(((i * $(cat "$place/calls") + RANDOM % $(cat "$place/calls")) / n + 1)) $how 2>/dev/null
+            rm -rf "$yard.gone"
+            [ -e "$yard/out" ] || quantize "${options[@]}"
+            [ -e "$yard/.out.glmslim-work" ] && quantize "${options[@]}"
+        else
+            kill_until_done 2>/dev/null
+        fi
+        recipe_kills=$((recipe_kills + kills))
+        if [ "$(digest)" = "$expected" ]; then
+            good=$((good + 1))
+        else
+            echo "FAIL ${recipes[r]}, run $i, killed $kills times:"
+            head -c 1000 "$log"
+            diff <(echo "$expected") <(digest) | head -10
+        fi
+    done
+    passed=$((passed + good))
+    failed=$((failed + n - good))
+    all_kills=$((all_kills + recipe_kills))
+    echo "${recipes[r]//$place\//}: $good of $n, killed $recipe_kills times, a run takes $((lasts / 1000000)) ms"
+done
+echo "kills ($mode, $all_kills of them): $passed passed, $failed failed"
+[ $failed = 0 ]
