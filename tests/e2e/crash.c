@@ -2,6 +2,7 @@
  * failure: what was not synced by then is lost, wholly or here and there.
  *   CRASH_DIR   the directory; calls on other files do not count
  *   CRASH_AT    the call to die at, from 1; 0 or absent = count only
+ *   CRASH_RECORDS  instead of CRASH_AT: the call after so many records in the journal
  *   CRASH_HOW   kill (default): as kill -9. full: no death; from that call on the disk is full. fault: one I/O error. lose: files go back to their last fsync, names to the last fsync of their directory.
  *               mix: of every 4096 bytes of a file, and of every name, either the synced state or the present one, by CRASH_SEED
  *   CRASH_COUNT a file that gets the number of calls when the program ends by itself
@@ -43,7 +44,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char root[4096];
 static node **nodes;
 static int n_nodes;
-static long at, calls;
+static long at, calls, journal_syncs, wanted_syncs;
 static bool plays_disk, dead;
 static int refusal; /* instead of death: the errno value of that call, */
 static bool once;   /* or of all from there on */
@@ -286,9 +287,10 @@ static void leave(bool counted)
 __attribute__((constructor)) static void begin(void)
 {
     const char *dir = getenv("CRASH_DIR"), *n = getenv("CRASH_AT"), *how = getenv("CRASH_HOW"),
-               *s = getenv("CRASH_SEED");
+               *records = getenv("CRASH_RECORDS"), *s = getenv("CRASH_SEED");
     if (!dir || !realpath(dir, root)) return;
     at = n ? atol(n) : 0;
+    wanted_syncs = records ? atol(records) + 1 : 0; /* the first one says what run it is */
     once = how && strcmp(how, "fault") == 0;
     refusal = once ? EIO : how && strcmp(how, "full") == 0 ? ENOSPC : 0;
     plays_disk = how && strcmp(how, "kill") != 0 && refusal == 0;
@@ -321,9 +323,10 @@ static int sync_fd(int fd, int (*real)(int))
     const int status = refuses(in) ? -1 : real(fd);
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     const ssize_t n = in ? readlink(link, path, sizeof path - 1) : -1;
-    if (n > 0 && status == 0 && plays_disk) {
+    if (n > 0 && status == 0) {
         path[n] = '\0';
-        sync_path(path);
+        if (n > 8 && strcmp(path + n - 8, "/journal") == 0 && ++journal_syncs == wanted_syncs) at = calls + 1;
+        if (plays_disk) sync_path(path);
     }
     leave(in);
     return status;

@@ -16,15 +16,15 @@ program=$quant
 
 # run OPTION…: quantizes into $yard/out; what it says is in $log.
 run() { "$program" --save_directory "$yard/out" --checkpoint_interval 0 --threads 2 "${recipe[@]}" "$@" >"$log" 2>&1; }
-# stop SHARE OPTION…: killed after this share (of 100) of its calls.
+# stop RECORDS OPTION…: killed after so many records in its journal.
 stop() {
-    local share=$1
+    local records=$1
     shift
     rm -rf "$yard"
     mkdir "$yard"
-    CRASH_DIR=$yard CRASH_AT=$((calls * share / 100)) LD_PRELOAD=$CRASH run "$@" 2>/dev/null
-    equal "stopped at $share %: exit code" $? 137
-    equal "stopped at $share %: private" "$(stat -c %a "$folder")" 700
+    CRASH_DIR=$yard CRASH_RECORDS=$records LD_PRELOAD=$CRASH run "$@" 2>/dev/null
+    equal "stopped after $records: exit code" $? 137
+    equal "stopped after $records: private" "$(stat -c %a "$folder")" 700
 }
 # go_on NAME TEXT OPTION…: the next command ends with the expected bytes, and says where it began.
 go_on() {
@@ -64,26 +64,24 @@ spoil() {
     # shellcheck disable=SC2059
     printf "\\x$(printf %x $((byte ^ 21)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
-# recipe OPTION…: what is asked for from here on; its number of calls and its bytes.
+# recipe OPTION…: what is asked for from here on; its bytes.
 recipe() {
     recipe=("${paths[@]}" "$@")
     rm -rf "$yard"
     mkdir "$yard"
-    CRASH_DIR=$yard CRASH_COUNT=$scratch/calls LD_PRELOAD=$CRASH run || fail "undisturbed: $(cat "$log")"
-    calls=$(cat "$scratch/calls")
-    check "calls are counted" test "$calls" -gt 50
+    run || fail "undisturbed: $(cat "$log")"
     expected=$(digest "$yard/out")
     equal "undisturbed: left behind" "$(ls -A "$yard")" out
 }
 
 recipe --act_method 2 --use_kvcache_quant True
-stop 50
+stop 2
 go_on "the same command" "going on with what an earlier run has left: "
-stop 85 --quiet
+stop 4 --quiet
 go_on "other threads, memory, messages" "" --threads 1 --max_memory 21M --quiet --json "$scratch/json" --report "$scratch/page"
-stop 60 --max_memory 21M
+stop 3 --max_memory 21M
 go_on "no limit any more" "of 4 blocks are finished" --checkpoint_interval 100
-stop 50
+stop 2
 cp -r "$folder" "$scratch/saved"
 for f in "$folder"/*-stream.*; do spoil "$f" 1000; done
 no "hidden states" 4 "does not hold the hidden states" --
@@ -94,9 +92,9 @@ rm -r "$scratch/saved"
 
 # Two passes: killed in the first, between them, in the second. Whatever the ranking found is kept.
 recipe --disable_level L2 --anti_method m4
-for share in 15 45 85; do
-    stop $share
-    go_on "two passes, $share %" "going on"
+for records in 1 5 7; do
+    stop $records
+    go_on "two passes, $records records" "going on"
 done
 
 # Weights only. A full disk and a disk fault leave what is finished.
@@ -104,7 +102,7 @@ recipe --w_bit 8 --a_bit 16
 for how in full fault; do
     rm -rf "$yard"
     mkdir "$yard"
-    CRASH_DIR=$yard CRASH_AT=$((calls * 55 / 100)) CRASH_HOW=$how LD_PRELOAD=$CRASH run
+    CRASH_DIR=$yard CRASH_RECORDS=2 CRASH_HOW=$how LD_PRELOAD=$CRASH run
     equal "$how: exit code" $? 3
     says "$how" "$log" "error: " "$yard" "; run the same command to go on: finished blocks are kept in $folder"
     equal "$how: no output" "$(ls -A "$yard")" .out.glmslim-work
@@ -112,9 +110,9 @@ for how in full fault; do
 done
 
 # Another question.
-stop 3
+stop 0
 go_on "nothing is finished yet" "" --threads 1
-stop 50
+stop 2
 no "another recipe" 2 "--w_bit was 8 then and is 4 now" -- --w_bit 4
 no "an option more" 2 "--do_smooth was False then and is True now" -- --do_smooth True
 no "a list more" 2 "--disable_names was not given then" -- --disable_names transformer.encoder.layers.0.self_attention.dense
@@ -136,14 +134,14 @@ mv "$scratch/kept" "$scratch/model"
 touch -d '2021-01-01' "$scratch"/model/*.safetensors
 LC_ALL=C sed 's/0\.1\.0/0.1.9/g' "$(readlink -f "$quant")" >"$scratch/quant_glm"
 chmod +x "$scratch/quant_glm"
-stop 50
+stop 2
 program=$scratch/quant_glm
 no "another version" 2 "begun by glmslim 0.1.0 and this is 0.1.9" --
 program=$quant
 go_on "after refusals" "going on"
 
 # A damaged journal. Half a record at its end is what a power failure leaves.
-stop 50
+stop 2
 cp -r "$folder" "$scratch/saved"
 head -c 40 "$scratch/saved/journal" >>"$folder/journal"
 go_on "half a record" "going on"
