@@ -27,7 +27,8 @@ flagship="--act_method 2 --use_kvcache_quant True"
 case $mode in
 demo)
     model=demo/glm4-mini
-    texts=demo/calib.json
+    texts=$place/texts
+    for i in {1..10}; do for j in {1..12}; do printf 'The kernel starts program %d of %d. ' "$j" "$i"; done; echo; done >"$texts"
     recipes=("$flagship" "--w_bit 8 --a_bit 16" "$flagship" "--w_bit 4 --a_bit 4 --is_dynamic True" "$flagship"
         "--anti_method m6 --use_kvcache_quant True" "$flagship" "--disable_level L3 --act_method 3 --anti_method m4"
         "$flagship" "$flagship --max_memory 45M" "--do_smooth True --disable_last_linear False"
@@ -73,7 +74,7 @@ fail_power() {
 # Kill until done, the last time not. Says how often.
 kill_until_done() {
     kills=0
-    local limit=$((RANDOM % 5 + 1)) status
+    local limit=$((RANDOM % 3 + 1)) status
     while [ $kills -lt $limit ]; do
         # A moment of the time an undisturbed run takes, or a little after; not before the program has begun.
         local wait=$((RANDOM * 32768 + RANDOM))

@@ -102,6 +102,7 @@ static gs_status take_up(gs_job *job, const gs_frames *f, bool *over, gs_error *
 static void say_where(gs_job *job)
 {
     const gs_resume *r = &job->resume;
+    if (r->n_records == 0) return;
     const gs_record *last = &r->record[r->n_records - 1];
     char text[256];
     if (last->ended)
