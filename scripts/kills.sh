@@ -79,8 +79,12 @@ kill_until_done() {
         # A moment of the time an undisturbed run takes, or a little after; not before the program has begun.
         local wait=$((RANDOM * 32768 + RANDOM))
         wait=$((wait % (lasts * 11 / 10)))
-        timeout -s KILL $((wait / 1000000000)).$(printf %09d $((wait % 1000000000))) "$program" quant --quiet --model_path "$model" \
-            --calib_file "$texts" --checkpoint_interval 0 --save_directory "$yard/out" "${options[@]}" >"$log" 2>&1
+        "$program" quant --quiet --model_path "$model" --calib_file "$texts" --checkpoint_interval 0 --save_directory "$yard/out" \
+            "${options[@]}" >"$log" 2>&1 &
+        local pid=$!
+        sleep $((wait / 1000000000)).$(printf %09d $((wait % 1000000000)))
+        kill -9 $pid
+        wait $pid # until it is gone, and with it its lock
         status=$?
         [ $status = 137 ] || return $status
         kills=$((kills + 1))
