@@ -63,7 +63,7 @@ static gs_status read_description(gs_quantdir *q, const char *dir, gs_error *err
     gs_free(text);
     if (q->description == NULL) return err->status;
     if (json_is_object(q->description)) return GS_OK;
-    return gs_fail(err, GS_ERR_FILE, "%s: must be a JSON object", q->description_path);
+    return gs_fail(err, GS_ERR_FILE, "%s: must be a JSON object; quantize again", q->description_path);
 }
 
 /* *out = NULL where the key is absent or null. */
@@ -72,7 +72,7 @@ static gs_status get_word(const gs_quantdir *q, const char *key, const char **ou
     const json_t *v = json_object_get(q->description, key);
     *out = json_string_value(v);
     if (v == NULL || json_is_null(v) || (*out != NULL && strlen(*out) == json_string_length(v))) return GS_OK;
-    return gs_fail(err, GS_ERR_FILE, "%s: \"%s\" must be a string", q->description_path, key);
+    return gs_fail(err, GS_ERR_FILE, "%s: \"%s\" must be a string; quantize again", q->description_path, key);
 }
 
 static gs_status read_type(gs_quantdir *q, gs_error *err)
@@ -81,12 +81,15 @@ static gs_status read_type(gs_quantdir *q, gs_error *err)
     char shown[64];
     GS_TRY(get_word(q, "model_quant_type", &word, err));
     if (word == NULL)
-        return gs_fail(err, GS_ERR_FILE, "%s: \"model_quant_type\" is missing; engines do not load it without",
+        return gs_fail(err, GS_ERR_FILE,
+                       "%s: \"model_quant_type\" is missing; engines do not load it without: quantize again",
                        q->description_path);
     const gs_scheme *scheme = gs_scheme_find(word);
     if (scheme == NULL)
-        return gs_fail(err, GS_ERR_UNSUPPORTED, "%s: model_quant_type \"%s\" is not a type this program knows",
-                       q->description_path, gs_printable(word, strlen(word), shown, sizeof shown));
+        return gs_fail(
+            err, GS_ERR_UNSUPPORTED,
+            "%s: model_quant_type \"%s\" is not a type this program knows: quantize again, or use a newer version",
+            q->description_path, gs_printable(word, strlen(word), shown, sizeof shown));
     q->type = scheme->type;
     return GS_OK;
 }

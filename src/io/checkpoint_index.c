@@ -11,6 +11,7 @@
 
 #define MAX_INDEX_BYTES ((size_t)256 << 20)
 #define MAX_FILE_NAME   255
+#define MAX_FILES       10000 /* each stays open; a checkpoint of a thousand shards would be a large one */
 
 static bool is_bare_name(const char *name, size_t n)
 {
@@ -29,19 +30,22 @@ static gs_status add_entry(gs_shard_index *x, const char *tensor, const json_t *
     char shown_tensor[128], shown_file[128];
     gs_printable(tensor, strlen(tensor), shown_tensor, sizeof shown_tensor);
     if (strlen(tensor) > GS_MAX_TENSOR_NAME)
-        return gs_fail(err, GS_ERR_FILE, "%s: weight_map: the name '%s' has more than %d bytes", x->path, shown_tensor,
-                       GS_MAX_TENSOR_NAME);
+        return gs_fail(err, GS_ERR_FILE, "%s: weight_map: the name '%s' has more than %d bytes; fetch the index again",
+                       x->path, shown_tensor, GS_MAX_TENSOR_NAME);
     if (!json_is_string(value))
-        return gs_fail(err, GS_ERR_FILE, "%s: weight_map: the value of '%s' must be a file name", x->path,
-                       shown_tensor);
+        return gs_fail(err, GS_ERR_FILE, "%s: weight_map: the value of '%s' must be a file name; fetch the index again",
+                       x->path, shown_tensor);
     const char *file = json_string_value(value);
     const size_t n = json_string_length(value);
     if (strlen(file) != n || !is_bare_name(file, n))
         return gs_fail(err, GS_ERR_FILE,
                        "%s: weight_map: '%s' is mapped to '%s'; only names of .safetensors files in the same directory "
-                       "are allowed",
+                       "are allowed: fetch the index again from a source you trust",
                        x->path, shown_tensor, gs_printable(file, n, shown_file, sizeof shown_file));
     if (!gs_name_map_add(x->by_file, file, 0)) return GS_OK;
+    if (x->n_files == MAX_FILES)
+        return gs_fail(err, GS_ERR_FILE, "%s: weight_map names more than %d files; fetch the index again", x->path,
+                       MAX_FILES);
     if (x->n_files == *cap) {
         *cap = *cap > 0 ? *cap * 2 : 16;
         x->files = gs_realloc_array(x->files, (size_t)*cap, sizeof *x->files);
@@ -58,8 +62,8 @@ static gs_status read_map(gs_shard_index *x, gs_error *err)
                        "%s: an object \"weight_map\" with at least one tensor is needed; fetch the index again",
                        x->path);
     if (json_object_size(map) > GS_MAX_TENSORS)
-        return gs_fail(err, GS_ERR_FILE, "%s: weight_map names %zu tensors; at most %d are read", x->path,
-                       json_object_size(map), GS_MAX_TENSORS);
+        return gs_fail(err, GS_ERR_FILE, "%s: weight_map names %zu tensors; at most %d are read: fetch the index again",
+                       x->path, json_object_size(map), GS_MAX_TENSORS);
     int64_t cap = 0;
     x->by_file = gs_name_map_create(64);
     for (void *at = json_object_iter(x->weight_map); at != NULL; at = json_object_iter_next(x->weight_map, at))
@@ -84,7 +88,7 @@ gs_status gs_shard_index_open(gs_shard_index *x, const char *path, gs_error *err
     if (x->document == NULL)
         status = GS_ERR_FILE;
     else if (!json_is_object(x->document))
-        status = gs_fail(err, GS_ERR_FILE, "%s: a JSON object is needed at the top", path);
+        status = gs_fail(err, GS_ERR_FILE, "%s: a JSON object is needed at the top; fetch the index again", path);
     if (status == GS_OK) status = read_map(x, err);
     if (status != GS_OK) {
         gs_shard_index_close(x);

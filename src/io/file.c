@@ -37,6 +37,8 @@ static const char *remedy(int code)
         return "too many open files: raise 'ulimit -n'";
     case ENAMETOOLONG:
         return "choose a shorter path";
+    case ENXIO:
+        return "it is a socket or a device without a driver: give the path of a regular file";
     case ELOOP:
         return "symbolic links lead in a circle";
     case EIO:

@@ -102,7 +102,7 @@ static gs_status scan(const char *text, size_t n, const char *label, int max_dep
             i = end;
         } else {
             if ((c == '{' || c == '[') && ++depth > max_depth)
-                return fail_at(text, i, label, "nested too deeply for a file of this kind", err);
+                return fail_at(text, i, label, "nested too deeply for a file of this kind: fetch it again", err);
             if (c == '}' || c == ']') depth--;
             i++;
         }

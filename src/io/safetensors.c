@@ -22,8 +22,9 @@ static gs_status read_length(const gs_file *f, uint64_t *length, gs_error *err)
     for (int i = 7; i >= 0; i--) n = n << 8 | raw[i];
     if (n > GS_MAX_HEADER)
         return gs_fail(err, GS_ERR_FILE,
-                       "%s: header length %llu is above %u: not a safetensors file (a Git LFS pointer?)", f->path,
-                       (unsigned long long)n, GS_MAX_HEADER);
+                       "%s: header length %llu is above %u: not a safetensors file; fetch it again (a Git "
+                       "LFS pointer: 'git lfs pull')",
+                       f->path, (unsigned long long)n, GS_MAX_HEADER);
     if (n > f->size - 8)
         return gs_fail(err, GS_ERR_FILE,
                        "%s: the header needs %llu bytes but the file has only %llu: it was cut; fetch it again",

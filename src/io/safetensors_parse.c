@@ -144,7 +144,7 @@ static gs_status read_dtype(parser *p, gs_tensor *t)
     char shown[32];
     return gs_fail(p->err, GS_ERR_FILE,
                    "%s: tensor '%s': unknown element type '%s'; known are U64 I64 F64 F32 U32 I32 BF16 F16 U16 I16 "
-                   "F8_E4M3 F8_E5M2 I8 U8 BOOL",
+                   "F8_E4M3 F8_E5M2 I8 U8 BOOL; fetch the file again or convert it",
                    p->path, p->where, gs_printable(p->string.data, p->string.len, shown, sizeof shown));
 }
 

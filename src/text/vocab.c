@@ -102,11 +102,13 @@ static gs_status add_line(gs_vocab *v, const char *s, size_t n, int64_t line, co
 {
     rank_line f;
     if (!split_line(s, n, &f))
-        return gs_fail(err, GS_ERR_FILE, "%s, line %lld: expected a token in base64, a blank and its rank", path,
+        return gs_fail(err, GS_ERR_FILE,
+                       "%s, line %lld: expected a token in base64, a blank and its rank: fetch the file again", path,
                        (long long)line);
     const int64_t rank = read_rank(f.rank, f.rank_n);
     if (rank < 0)
-        return gs_fail(err, GS_ERR_FILE, "%s, line %lld: the rank is not a decimal number", path, (long long)line);
+        return gs_fail(err, GS_ERR_FILE, "%s, line %lld: the rank is not a decimal number: fetch the file again", path,
+                       (long long)line);
     if (rank != line - 1)
         return gs_fail(err, GS_ERR_FILE,
                        "%s, line %lld: rank %lld where %lld is expected; ranks must run from 0 without gaps or "
@@ -117,12 +119,13 @@ static gs_status add_line(gs_vocab *v, const char *s, size_t n, int64_t line, co
     if (used < 0)
         return gs_fail(err, GS_ERR_FILE, "%s, line %lld: bad base64: fetch the file again", path, (long long)line);
     if (used > GS_VOCAB_MAX_TOKEN)
-        return gs_fail(err, GS_ERR_FILE, "%s, line %lld: a token of %lld bytes, at most %d are possible", path,
+        return gs_fail(err, GS_ERR_FILE,
+                       "%s, line %lld: a token of %lld bytes, at most %d are possible: fetch the file again", path,
                        (long long)line, (long long)used, GS_VOCAB_MAX_TOKEN);
     const uint32_t at = find_slot(v, token, (size_t)used);
     if (v->slot[at] >= 0)
-        return gs_fail(err, GS_ERR_FILE, "%s, line %lld: the token of line %lld again", path, (long long)line,
-                       (long long)v->slot[at] + 1);
+        return gs_fail(err, GS_ERR_FILE, "%s, line %lld: the token of line %lld again: fetch the file again", path,
+                       (long long)line, (long long)v->slot[at] + 1);
     v->start[rank + 1] = v->start[rank] + (uint32_t)used;
     v->slot[at] = (int32_t)rank;
     v->count = (int32_t)rank + 1;

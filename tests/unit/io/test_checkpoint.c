@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "base/str.h"
 #include "io/checkpoint.h"
 
 static char *dir;
@@ -196,6 +197,21 @@ static void test_index_refuses(void **state)
                   "tensor 'c' should be in m.safetensors but is not there");
 }
 
+/* As many files as may be named, and one more. */
+static void test_too_many_files(void **state)
+{
+    (void)state;
+    for (int n = 10000; n <= 10001; n++) {
+        gs_str text;
+        gs_str_init(&text);
+        gs_str_adds(&text, "{\"weight_map\": {");
+        for (int i = 0; i < n; i++) gs_str_printf(&text, "%s\"t%d\": \"f%05d.safetensors\"", i > 0 ? "," : "", i, i);
+        gs_str_adds(&text, "}}");
+        refuses_index(text.data, n == 10000 ? "f00000.safetensors is missing" : "more than 10000 files");
+        gs_str_release(&text);
+    }
+}
+
 static void test_shards_disagree(void **state)
 {
     (void)state;
@@ -315,9 +331,10 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(test_single),         CASE(test_sharded),       CASE(test_own_output),      CASE(test_choice_refuses),
-        CASE(test_three_indexes),  CASE(test_index_refuses), CASE(test_shards_disagree), CASE(test_total_size),
-        CASE(test_cut_during_run), CASE(test_floats),        CASE(test_expect),          CASE(test_real),
+        CASE(test_single),        CASE(test_sharded),        CASE(test_own_output),     CASE(test_choice_refuses),
+        CASE(test_three_indexes), CASE(test_index_refuses),  CASE(test_too_many_files), CASE(test_shards_disagree),
+        CASE(test_total_size),    CASE(test_cut_during_run), CASE(test_floats),         CASE(test_expect),
+        CASE(test_real),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
