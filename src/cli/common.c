@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "io/file.h"
+#include "io/guard.h"
 
 static void print(const gs_str *s) { fwrite(s->data, 1, s->len, stdout); }
 
@@ -56,6 +57,7 @@ bool gs_cli_parse(const gs_cli_spec *spec, int argc, char **argv, void *args, co
     }
     *n_words = request.n_words;
     gs_screen_quiet(common->quiet);
+    gs_guard_set(common->secure, gs_screen_warning);
     *exit_code = gs_cli_finish(gs_cli_check_json(common->json, &err), &err);
     return *exit_code == 0;
 }

@@ -9,7 +9,7 @@
 typedef struct gs_cli_common {
     const char *json;
     int threads;
-    bool quiet;
+    bool quiet, secure;
     gs_arena *arena; /* for lists; set by commands whose table has some */
 } gs_cli_common;
 
@@ -18,6 +18,9 @@ typedef struct gs_cli_common {
     {                                                                                                                  \
         "json", GS_OPT_STRING, offsetof(gs_cli_common, json), NULL, NULL, "write the result to a file as JSON",        \
         "",     true},                                                                                                 \
+        {"secure", GS_OPT_FLAG, offsetof(gs_cli_common, secure),                                                       \
+         NULL,     NULL,        "refuse inputs that others could exchange or change",                                  \
+         "",       true},                                                                                              \
         {"threads", GS_OPT_INT, offsetof(gs_cli_common, threads), "0", NULL, "threads; 0 = all this process may use",  \
          "",        true},                                                                                             \
     {                                                                                                                  \

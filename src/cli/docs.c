@@ -134,7 +134,9 @@ static void man_page(gs_str *out)
     gs_str_adds(out,
                 ".TP\n.B \\-\\-json \\fRFILE\nWrite the report to a file as JSON.\n.TP\n.B \\-\\-report \\fRFILE\n"
                 "Write the report as one HTML page: the command, charts per layer, linears that stay float and why, "
-                "sizes, times.\n.TP\n.B \\-\\-quiet\nOnly "
+                "sizes, times.\n.TP\n.B \\-\\-secure\n"
+                "Refuse inputs that are symbolic links or that group or others may write; otherwise a warning.\n"
+                ".TP\n.B \\-\\-quiet\nOnly "
                 "warnings and errors.\n"
                 ".PP\nThe progress line shows the block, the step, the share of the work that is done, the time "
                 "left, tokens through one\n"

@@ -8,11 +8,12 @@
 #include <string.h>
 
 #include "cli/common.h"
+#include "io/guard.h"
 #include "report/report.h"
 
 typedef struct extras {
     const char *json, *report;
-    bool quiet;
+    bool quiet, secure;
 } extras;
 
 /* --name FILE, --name=FILE: the words taken, 0 = another option, < 0 = an error. */
@@ -32,12 +33,16 @@ static int take_file(const char *name, const char **file, int argc, char **argv,
     return 2;
 }
 
-/* --json, --report, --quiet: not in the recipe, because they change nothing in the result. */
+/* --json, --report, --quiet, --secure: not in the recipe, because they change nothing in the result. */
 static int take_extra(void *ctx, int argc, char **argv, int at, gs_error *err)
 {
     extras *e = ctx;
     if (strcmp(argv[at], "--quiet") == 0) {
         e->quiet = true;
+        return 1;
+    }
+    if (strcmp(argv[at], "--secure") == 0) {
+        e->secure = true;
         return 1;
     }
     const int taken = take_file("--json", &e->json, argc, argv, at, err);
@@ -119,6 +124,7 @@ static gs_status run(int argc, char **argv, gs_recipe *r, gs_arena *arena, gs_er
     GS_TRY(gs_options_parse(r, arena, argc, argv, take_extra, &e, &help, err));
     if (help) return (gs_status)gs_cmd_help(2, (char *[]){(char *)"help", (char *)"quant", NULL});
     gs_screen_quiet(e.quiet);
+    gs_guard_set(e.secure, gs_screen_warning);
     GS_TRY(check_extras(r, &e, err));
     say_environment();
     gs_cli_catch_signals();

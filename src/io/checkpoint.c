@@ -12,6 +12,7 @@
 
 #include "base/str.h"
 #include "io/checkpoint_index.h"
+#include "io/guard.h"
 #include "io/io_error.h"
 #include "io/name_map.h"
 #include "io/safetensors_parse.h"
@@ -184,9 +185,10 @@ static gs_status open_single(gs_checkpoint *ck, const char *name, gs_error *err)
 gs_status gs_checkpoint_open(gs_checkpoint *ck, const char *dir, gs_error *err)
 {
     *ck = (gs_checkpoint){.dir = gs_strdup(dir)};
-    listing l;
+    listing l = {0};
     const char *single;
-    gs_status status = list_directory(dir, &l, err);
+    gs_status status = gs_guard_directory(dir, err);
+    if (status == GS_OK) status = list_directory(dir, &l, err);
     if (status == GS_OK) status = choose(dir, &l, &single, err);
     if (status == GS_OK) status = single != NULL ? open_single(ck, single, err) : open_sharded(ck, l.index, err);
     gs_free(l.file);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "io/guard.h"
 #include "io/io_error.h"
 
 /* Linux transfers at most 0x7ffff000 bytes per call; staying well below keeps one call interruptible. */
@@ -57,8 +58,12 @@ gs_status gs_file_open(gs_file *f, const char *path, gs_error *err)
 {
     *f = (gs_file){.fd = -1};
     /* O_NONBLOCK: opening a FIFO must not wait for a writer; it has no effect on regular files. */
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) return gs_io_fail(err, errno, "open", path);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (gs_guard_refuses() ? O_NOFOLLOW : 0));
+    if (fd < 0) {
+        const int code = errno;
+        if (code == ELOOP && gs_guard_refuses()) GS_TRY(gs_guard_directory(path, err));
+        return gs_io_fail(err, code, "open", path);
+    }
     struct stat st;
     if (fstat(fd, &st) != 0) {
         const int code = errno;
@@ -70,8 +75,12 @@ gs_status gs_file_open(gs_file *f, const char *path, gs_error *err)
         return gs_fail(err, GS_ERR_IO, "%s is %s, not a regular file: give the path of a file", path,
                        S_ISDIR(st.st_mode) ? "a directory" : "a device, pipe or socket");
     }
-    *f = (gs_file){.fd = fd, .size = (uint64_t)st.st_size, .path = gs_strdup(path)};
-    return GS_OK;
+    const gs_status status = gs_guard_file(path, &st, err);
+    if (status == GS_OK)
+        *f = (gs_file){.fd = fd, .size = (uint64_t)st.st_size, .path = gs_strdup(path)};
+    else
+        close(fd);
+    return status;
 }
 
 void gs_file_close(gs_file *f)

@@ -1,4 +1,4 @@
-/* Files, distrustfully. Inputs must be regular files (symlinks are followed, then checked); every read is bounded;
+/* Files, distrustfully. Inputs must be regular files (symlinks are followed, then checked; see guard.h); every read is bounded;
  * short reads, EINTR and truncation while reading become errors that name the path.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_IO_FILE_H

@@ -113,6 +113,7 @@ void gs_options_help(gs_str *out, const char *program)
         {"json", GS_OPT_STRING, 0, NULL, NULL, "write the result to a file as JSON", "", true},
         {"report", GS_OPT_STRING, 0, NULL, NULL, "write a page for a browser: charts per layer, sizes, times", "",
          true},
+        {"secure", GS_OPT_FLAG, 0, NULL, NULL, "refuse inputs that others could exchange or change", "", true},
         {"quiet", GS_OPT_FLAG, 0, NULL, NULL, "only warnings and errors", "", true},
         {"help", GS_OPT_FLAG, 0, NULL, NULL, "show this text", "", true},
     };
@@ -167,12 +168,15 @@ void gs_options_markdown(gs_str *out)
                      "| name | value | default | meaning |\n| --- | --- | --- | --- |\n");
     for (int i = 0; i < gs_option_count; i++)
         if (gs_options[i].ours) add_option_row(out, &gs_options[i]);
-    gs_str_adds(out,
-                "\nEvery command also takes `--json FILE` (the result for a program), `--threads N` and `--quiet` "
-                "(only warnings and\n"
-                "errors). `--report FILE` writes a page for a browser: what was done, charts per layer, what stays "
-                "float and why,\n"
-                "sizes, times ([report.md](report.md)).\n");
+    gs_str_adds(
+        out,
+        "\nEvery command also takes `--json FILE` (the result for a program), `--threads N` and `--quiet` "
+        "(only warnings and\n"
+        "errors). `--report FILE` writes a page for a browser: what was done, charts per layer, what stays "
+        "float and why,\n"
+        "sizes, times ([report.md](report.md)).\n\n`--secure`, with every command, refuses inputs that are symbolic "
+        "links or that group or others may write; without it\n"
+        "the first of each kind is a warning ([SECURITY.md](../SECURITY.md)).\n");
 }
 
 void gs_roff_text(gs_str *out, const char *text)

@@ -1,0 +1,21 @@
+/* Who else could change an input? A symbolic link can be turned elsewhere, and what group or others may write is in their hands.
+ * With the guard set to refuse (--secure) such inputs end the run; else the first of each kind is told to the caller's
+ * function: once, because a download cache that keeps every file behind a link is an honest place.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef GS_IO_GUARD_H
+#define GS_IO_GUARD_H
+
+#include <sys/stat.h>
+
+#include "base/status.h"
+
+/* For the whole process, before the first file is opened. tell may be NULL and may be called from any thread. */
+void gs_guard_set(bool refuse, void (*tell)(const char *text));
+bool gs_guard_refuses(void);
+/* Of an open file: st is fstat's. */
+gs_status gs_guard_file(const char *path, const struct stat *st, gs_error *err) GS_CHECKED;
+/* The model or result directory itself: whoever may write there may exchange its files. One that cannot be examined passes; opening
+ * it says why. */
+gs_status gs_guard_directory(const char *path, gs_error *err) GS_CHECKED;
+
+#endif
