@@ -1,15 +1,18 @@
-/* Small allocations: they succeed or the program ends with a message. SPDX-License-Identifier: Apache-2.0 */
+/* Small allocations: they succeed or the program ends with a message and the exit code for memory: nothing sensible can go on, but
+ * whoever waits for the program learns why it ended. SPDX-License-Identifier: Apache-2.0 */
 #include "base/mem.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void *or_abort(void *p, size_t count, size_t size)
 {
     if (p) return p;
-    fprintf(stderr, "glmslim: out of memory (%zu x %zu bytes for a table)\n", count, size);
-    abort();
+    fprintf(stderr, "glmslim: error: out of memory (%zu x %zu bytes for a table); free memory, then run again\n", count,
+            size);
+    _exit(GS_ERR_MEMORY); /* not exit(): what runs at exit may want memory too */
 }
 
 bool gs_mul_size(size_t a, size_t b, size_t *out)

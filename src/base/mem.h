@@ -1,4 +1,4 @@
-/* Memory in two classes. Small (names, tables): gs_alloc and friends never return NULL; they abort with a message,
+/* Memory in two classes. Small (names, tables): gs_alloc and friends never return NULL; they end the process with a message,
  * because nothing sensible can go on. Large (weights, streams, scratch): gs_buf_alloc returns GS_ERR_MEMORY with size
  * and purpose, is 64-byte aligned, zero-filled, asks for huge pages, and is counted.
  * SPDX-License-Identifier: Apache-2.0 */

@@ -164,9 +164,9 @@ static gs_status copy_one(const char *model_dir, const char *out_dir, const char
 {
     char *from = gs_path_join(model_dir, name), *to = gs_path_join(out_dir, name), *data = NULL;
     size_t n = 0;
-    struct stat st;
-    gs_status status = GS_OK;
-    if (stat(from, &st) == 0 && S_ISREG(st.st_mode)) {
+    bool is_file;
+    gs_status status = gs_path_is_file(from, &is_file, err);
+    if (status == GS_OK && is_file) {
         status = gs_file_read_all(from, COPY_MAX, &data, &n, err);
         if (status == GS_OK) status = gs_file_write_all(to, data, n, 0600, err);
     }
@@ -182,15 +182,14 @@ gs_status gs_format_copy_files(const char *model_dir, const char *out_dir, gs_er
     if (!dir) return gs_fail_errno(err, errno, "%s: cannot list the model directory", model_dir);
     gs_status status = GS_OK;
     int entries = 0;
-    for (struct dirent *e; status == GS_OK && (e = readdir(dir));) {
-        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
+    for (const char *name; status == GS_OK && (name = gs_dir_next(dir, model_dir, &status, err));) {
         if (++entries > 1024)
             status = gs_fail(err, GS_ERR_FILE,
                              "%s: more than 1024 entries; a checkpoint directory holds a few dozen. Point --model_path "
                              "at the model's own directory",
                              model_dir);
-        else if (is_copied(e->d_name))
-            status = copy_one(model_dir, out_dir, e->d_name, err);
+        else if (is_copied(name))
+            status = copy_one(model_dir, out_dir, name, err);
     }
     closedir(dir);
     return status;

@@ -30,18 +30,18 @@ gs_status gs_quantdir_find_description(const char *dir, char **name, gs_error *e
     *name = NULL;
     DIR *d = opendir(dir);
     if (d == NULL) return gs_fail_errno(err, errno, "%s: cannot list the directory", dir);
-    for (const struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
-        if (!is_description(e->d_name)) continue;
-        if (first == NULL || strcmp(e->d_name, first) < 0) take(&first, e->d_name);
-        if (last == NULL || strcmp(e->d_name, last) > 0) take(&last, e->d_name);
+    gs_status status = GS_OK;
+    for (const char *entry; (entry = gs_dir_next(d, dir, &status, err)) != NULL;) {
+        if (!is_description(entry)) continue;
+        if (first == NULL || strcmp(entry, first) < 0) take(&first, entry);
+        if (last == NULL || strcmp(entry, last) > 0) take(&last, entry);
     }
     closedir(d);
-    gs_status status = GS_OK;
     const bool plain = first != NULL && strcmp(first, DESCRIPTION ".json") == 0;
-    if (first != NULL && !plain && strcmp(first, last) != 0)
+    if (status == GS_OK && first != NULL && !plain && strcmp(first, last) != 0)
         status = gs_fail(err, GS_ERR_FILE, "%s holds several descriptions (%s, %s): leave the one of these weights",
                          dir, first, last);
-    else
+    else if (status == GS_OK)
         *name = first;
     if (status != GS_OK) gs_free(first);
     gs_free(last);

@@ -26,8 +26,8 @@ static gs_status each_file(gs_verify *v, gs_status (*fn)(gs_verify *, const char
     DIR *dir = opendir(v->request->dir);
     if (!dir) return gs_fail_errno(err, errno, "%s: cannot list the directory", v->request->dir);
     gs_status status = GS_OK;
-    for (const struct dirent *e; status == GS_OK && (e = readdir(dir));)
-        if (e->d_name[0] != '.') status = fn(v, e->d_name, ctx, err);
+    for (const char *name; status == GS_OK && (name = gs_dir_next(dir, v->request->dir, &status, err));)
+        if (name[0] != '.') status = fn(v, name, ctx, err);
     closedir(dir);
     return status;
 }

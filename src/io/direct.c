@@ -36,7 +36,7 @@ static bool same_file(int a, int b)
 int gs_direct_open(int fd, const char *path, int flags)
 {
     if (O_DIRECT == 0) return -1;
-    const int direct = open(path, flags | O_DIRECT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    const int direct = TEMP_FAILURE_RETRY(open(path, flags | O_DIRECT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
     if (direct >= 0 && same_file(direct, fd)) return direct;
     if (direct >= 0) close(direct); /* another file has taken the name */
     return -1;

@@ -58,7 +58,8 @@ gs_status gs_file_open(gs_file *f, const char *path, gs_error *err)
 {
     *f = (gs_file){.fd = -1};
     /* O_NONBLOCK: opening a FIFO must not wait for a writer; it has no effect on regular files. */
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (gs_guard_refuses() ? O_NOFOLLOW : 0));
+    const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (gs_guard_refuses() ? O_NOFOLLOW : 0);
+    const int fd = TEMP_FAILURE_RETRY(open(path, flags));
     if (fd < 0) {
         const int code = errno;
         if (code == ELOOP && gs_guard_refuses()) GS_TRY(gs_guard_directory(path, err));
@@ -208,7 +209,7 @@ static gs_status fill_new_file(int fd, const char *path, const void *src, size_t
 {
     GS_TRY(gs_pwrite_all(fd, 0, src, n, path, err));
     if (fchmod(fd, (mode_t)mode) != 0) return gs_io_fail(err, errno, "set the permissions of", path);
-    if (fsync(fd) != 0) return gs_io_fail(err, errno, "write", path);
+    if (TEMP_FAILURE_RETRY(fsync(fd)) != 0) return gs_io_fail(err, errno, "write", path);
     return GS_OK;
 }
 
@@ -243,6 +244,27 @@ gs_status gs_file_write_all(const char *path, const void *src, size_t n, unsigne
     const gs_status status = write_replacing(real, src, n, mode, err);
     free(real);
     return status;
+}
+
+const char *gs_dir_next(DIR *dir, const char *path, gs_status *status, gs_error *err)
+{
+    const struct dirent *e;
+    do {
+        errno = 0;
+        e = readdir(dir);
+    } while (e != NULL && (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0));
+    *status = e == NULL && errno != 0 ? gs_io_fail(err, errno, "list", path) : GS_OK;
+    return e != NULL ? e->d_name : NULL;
+}
+
+gs_status gs_path_is_file(const char *path, bool *is_file, gs_error *err)
+{
+    struct stat st;
+    *is_file = false;
+    if (stat(path, &st) != 0)
+        return errno == ENOENT || errno == ENOTDIR ? GS_OK : gs_io_fail(err, errno, "examine", path);
+    *is_file = S_ISREG(st.st_mode);
+    return GS_OK;
 }
 
 bool gs_path_is_dir(const char *path)

@@ -4,6 +4,8 @@
 #ifndef GS_IO_FILE_H
 #define GS_IO_FILE_H
 
+#include <dirent.h>
+
 #include "base/mem.h"
 
 typedef struct gs_file {
@@ -30,6 +32,10 @@ gs_status gs_path_remove(const char *path, gs_error *err) GS_CHECKED; /* a file;
 /* Create or replace, exact mode whatever the umask, fsync. */
 gs_status gs_file_write_all(const char *path, const void *src, size_t n, unsigned mode, gs_error *err) GS_CHECKED;
 
+/* The next entry of a directory that is not "." or ".."; NULL at the end and after a failure, which readdir() alone does not tell apart. */
+const char *gs_dir_next(DIR *dir, const char *path, gs_status *status, gs_error *err);
+/* Is a regular file at the path, links followed? What cannot be examined is a failure, not an absence. */
+gs_status gs_path_is_file(const char *path, bool *is_file, gs_error *err) GS_CHECKED;
 bool gs_path_is_dir(const char *path);
 bool gs_path_exists(const char *path);
 char *gs_path_join(const char *dir, const char *name); /* caller gs_free()s */

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "io/json.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -111,8 +112,13 @@ static gs_status scan(const char *text, size_t n, const char *label, int max_dep
     return GS_OK;
 }
 
+/* jansson says "not valid JSON" when memory ends, or goes on with less; ours never returns NULL. */
+static void use_our_memory(void) { json_set_alloc_funcs(gs_alloc, gs_free); }
+
 json_t *gs_json_parse(const char *text, size_t n, const char *label, int max_depth, gs_error *err)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, use_our_memory);
     if (check_encoding(text, n, label, err) != GS_OK) return NULL;
     gs_str copy;
     gs_str_init(&copy);

@@ -104,7 +104,7 @@ static gs_status take_lock(gs_outdir *o, gs_error *err)
     for (int i = 0; i < LOCK_TRIES; i++) {
         status = make_base(o->base_path, err);
         if (status != GS_OK) break;
-        const int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        const int fd = TEMP_FAILURE_RETRY(open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
         if (fd < 0 && errno == ENOENT && i + 1 < LOCK_TRIES) continue; /* a run that ended took the folder away */
         if (fd < 0) {
             status = gs_io_fail(err, errno, "create", path);
@@ -157,7 +157,8 @@ static gs_status write_lock(const gs_outdir *o, gs_error *err)
     struct tm parts;
     if (gmtime_r(&now, &parts)) strftime(since, sizeof since, "%Y-%m-%d %H:%M:%S UTC", &parts);
     const int n = snprintf(text, sizeof text, "%ld\n%s\n", (long)getpid(), since);
-    if (ftruncate(o->lock_fd, 0) != 0) return gs_io_fail(err, errno, "write the lock in", o->base_path);
+    if (TEMP_FAILURE_RETRY(ftruncate(o->lock_fd, 0)) != 0)
+        return gs_io_fail(err, errno, "write the lock in", o->base_path);
     return gs_pwrite_all(o->lock_fd, 0, text, (size_t)n, o->base_path, err);
 }
 

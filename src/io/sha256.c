@@ -196,17 +196,16 @@ static gs_status list(gs_checksums *c, const char *dir, gs_error *err)
 {
     DIR *d = opendir(dir);
     if (d == NULL) return gs_io_fail(err, errno, "list", dir);
-    errno = 0;
-    for (const struct dirent *e; (e = readdir(d)) != NULL;) {
-        char *path = gs_path_join(dir, e->d_name);
-        struct stat st;
-        if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) append(c, e->d_name);
+    gs_status status = GS_OK;
+    for (const char *name; status == GS_OK && (name = gs_dir_next(d, dir, &status, err)) != NULL;) {
+        char *path = gs_path_join(dir, name);
+        bool is_file;
+        status = gs_path_is_file(path, &is_file, err);
+        if (status == GS_OK && is_file) append(c, name);
         gs_free(path);
-        errno = 0;
     }
-    const int code = errno;
     closedir(d);
-    if (code != 0) return gs_io_fail(err, code, "list", dir);
+    GS_TRY(status);
     qsort(c->file, (size_t)c->n, sizeof *c->file, by_name);
     return GS_OK;
 }

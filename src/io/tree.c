@@ -35,7 +35,7 @@ static gs_status remove_entry(int parent, const char *path, const char *name, de
     } else {
         const int opened = fchmodat(parent, name, 0700, 0); /* a directory without write permission cannot be emptied */
         (void)opened;                                       /* without it, the next call says what is wrong */
-        const int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        const int fd = TEMP_FAILURE_RETRY(openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
         if (fd < 0)
             status = gs_io_fail(err, errno, "open", full);
         else
@@ -71,7 +71,7 @@ static gs_status empty_at(int fd, const char *path, dev_t device, gs_keep_fn kee
 gs_status gs_tree_clear(const char *path, gs_keep_fn keep, const void *ctx, gs_error *err)
 {
     struct stat st;
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    const int fd = TEMP_FAILURE_RETRY(open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (fd < 0) return gs_io_fail(err, errno, "open", path);
     if (fstat(fd, &st) != 0) {
         const int code = errno;
@@ -90,9 +90,9 @@ gs_status gs_tree_empty(const char *path, const char *keep, gs_error *err)
 
 static gs_status sync_path(const char *path, int flags, gs_error *err)
 {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | flags);
+    const int fd = TEMP_FAILURE_RETRY(open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | flags));
     if (fd < 0) return gs_io_fail(err, errno, "open", path);
-    const int code = fsync(fd) == 0 ? 0 : errno;
+    const int code = TEMP_FAILURE_RETRY(fsync(fd)) == 0 ? 0 : errno;
     close(fd);
     /* Some file systems cannot sync a directory and say EINVAL; they have nothing to sync then. */
     return code == 0 || (code == EINVAL && flags != 0) ? GS_OK : gs_io_fail(err, code, "write", path);
@@ -105,10 +105,9 @@ static gs_status sync_tree(const char *path, int depth, gs_error *err)
     DIR *dir = opendir(path);
     if (dir == NULL) return gs_io_fail(err, errno, "list", path);
     gs_status status = GS_OK;
-    for (const struct dirent *e; status == GS_OK && (e = readdir(dir)) != NULL;) {
+    for (const char *name; status == GS_OK && (name = gs_dir_next(dir, path, &status, err)) != NULL;) {
         struct stat st;
-        if (is_dot(e->d_name)) continue;
-        char *full = gs_path_join(path, e->d_name);
+        char *full = gs_path_join(path, name);
         if (lstat(full, &st) != 0)
             status = gs_io_fail(err, errno, "examine", full);
         else if (S_ISREG(st.st_mode))
@@ -149,10 +148,10 @@ gs_status gs_dir_is_empty(const char *path, bool *empty, gs_error *err)
 {
     DIR *dir = opendir(path);
     if (dir == NULL) return gs_io_fail(err, errno, "list", path);
-    *empty = true;
-    for (const struct dirent *e; *empty && (e = readdir(dir)) != NULL;) *empty = is_dot(e->d_name);
+    gs_status status;
+    *empty = gs_dir_next(dir, path, &status, err) == NULL;
     closedir(dir);
-    return GS_OK;
+    return status;
 }
 
 gs_status gs_dir_make_all(const char *path, char **made, gs_error *err)

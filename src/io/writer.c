@@ -56,7 +56,7 @@ static gs_status start_file(gs_writer *w, const char *dir, int i, bool again, gs
     if (again) {
         GS_TRY(open_again(w, path, i, err));
     } else {
-        w->fds[i] = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        w->fds[i] = TEMP_FAILURE_RETRY(open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
         if (w->fds[i] < 0) return gs_io_fail(err, errno, "create", path);
     }
     const int fd = w->fds[i];
@@ -151,7 +151,7 @@ static gs_status finish_file(gs_writer *w, int i, gs_error *err)
     if (w->direct[i] >= 0) close(w->direct[i]); /* its writes have reached the disk, or were reported */
     w->direct[i] = -1;
     if (fchmod(fd, 0400) != 0) return gs_io_fail(err, errno, "set the permissions of", path);
-    if (fsync(fd) != 0) return gs_io_fail(err, errno, "write", path);
+    if (TEMP_FAILURE_RETRY(fsync(fd)) != 0) return gs_io_fail(err, errno, "write", path);
     w->fds[i] = -1;
     if (close(fd) != 0) return gs_io_fail(err, errno, "write", path);
     return GS_OK;
