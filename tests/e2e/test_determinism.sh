@@ -1,6 +1,8 @@
 #!/bin/bash
-# The same bytes for any number of threads and any instruction set: the documented recipe on the mini model, its relatives
-# on a smaller one, every file compared by SHA-256. SPDX-License-Identifier: Apache-2.0
+# The same bytes for any number of threads, any instruction set, any memory limit, and on any machine: the documented recipe on the
+# mini model, its relatives on a smaller one. Every file is compared by SHA-256 within this run, and all but the two that name
+# the program's version with determinism.sha256, whose hashes another machine has made. After a change that is meant to change
+# results: DETERMINISM_PRINT=1 prints the new lines. SPDX-License-Identifier: Apache-2.0
 # shellcheck source=tests/e2e/common.sh
 . "$(dirname "$0")/common.sh"
 if [ $sanitized = yes ]; then
@@ -12,6 +14,7 @@ mapfile -t rungs < <("$GLMSLIM" version | sed -n 's/^instruction sets *//p' | se
 [ ${#rungs[@]} -gt 0 ] || fail "no instruction sets in the version"
 best=${rungs[-1]}
 echo "instruction sets: ${rungs[*]}"
+list=$GS_SOURCE_DIR/tests/e2e/determinism.sha256
 tiny model
 
 # run THREADS SET OPTION…: the digest of the output directory, in $got.
@@ -42,6 +45,22 @@ same() {
         equal "$name, threads:set $way" "$got" "$first"
     done
     results+=("$first")
+    stored "$name" "$first"
+}
+# stored NAME DIGEST: as it was on the machine that made the list.
+stored() {
+    local hash
+    hash=$(grep -v '  glmslim_' <<<"$2" | sha256sum | cut -d' ' -f1)
+    [ -z "${DETERMINISM_PRINT:-}" ] || echo "$hash  $1"
+    equal "$1, stored hash" "$(grep -Fx -- "$hash  $1" "$list")" "$hash  $1"
+}
+# bounded NAME INDEX OPTION…: under the least limit of memory that the program names, the same bytes as result INDEX.
+bounded() {
+    local name=$1 index=$2 limit
+    shift 2
+    limit=$("$quant" --quiet --dry_run --save_directory "$scratch/none" --threads 3 "$@" --max_memory 1M 2>&1 | sed -n 's/.* needs \([0-9]*M\);.*/\1/p')
+    run 3 "$best" "$@" --max_memory "$limit"
+    equal "$name, --max_memory $limit" "$(grep -v '  glmslim_' <<<"$got")" "$(grep -v '  glmslim_' <<<"${results[$index]}")"
 }
 # ways THREADS…: those on the best set, and every other set with 2.
 all_ways() {
@@ -66,7 +85,7 @@ for i in {1..7}; do
 done >"$scratch/many.txt"
 head -c 2000 "$GS_SOURCE_DIR/demo/calib.json" | tr -d '\n"{}[]' >>"$scratch/many.txt"
 small=(--model_path "$scratch/model" --calib_file "$scratch/many.txt")
-all_ways 1 5
+all_ways 1 3 8
 same "act_method 1" "${ways[@]}" -- "${small[@]}" --act_method 1
 same "act_method 2" "${ways[@]}" -- "${small[@]}" --act_method 2
 same "act_method 3" "${ways[@]}" -- "${small[@]}" --act_method 3
@@ -75,6 +94,8 @@ same "last linear" "${ways[@]}" -- "${small[@]}" --disable_last_linear False
 same "other linears, float32, shards, mindie" "${ways[@]}" -- "${small[@]}" --save_dtype float32 --part_file_size 1 --mindie_format \
     --use_kvcache_quant True --disable_names transformer.encoder.layers.0.self_attention.dense
 same "reference_compat" "${ways[@]}" -- "${small[@]}" --reference_compat --act_method 2
+bounded "documented recipe, three samples" 1 --model_path "$demo" "${documented[@]}" --calib_file "$scratch/short.txt"
+bounded "act_method 3" 4 "${small[@]}" --act_method 3
 # Comparing means something: these recipes give different weights. (act_method 3 may choose what 2 does.)
 weights() { awk '/weight.*safetensors/ { print $1 }' <<<"${results[$1]}" | head -1; }
 equal "different recipes differ" "$(for i in 0 1 2 3 5 6 7; do weights $i; done | sort | uniq | wc -l)" 7
