@@ -35,7 +35,7 @@ gs_status gs_journal_read(const char *dir, char **data, gs_frames *out, gs_error
 static gs_status open_it(gs_journal *j, const char *dir, int flags, gs_error *err)
 {
     *j = (gs_journal){.fd = -1, .path = gs_path_join(dir, GS_JOURNAL_NAME)};
-    j->fd = open(j->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+    j->fd = TEMP_FAILURE_RETRY(open(j->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0600));
     if (j->fd >= 0) return GS_OK;
     const gs_status status = gs_io_fail(err, errno, "open", j->path);
     gs_journal_close(j);
@@ -53,7 +53,7 @@ gs_status gs_journal_continue(gs_journal *j, const char *dir, const gs_frames *f
     GS_TRY(open_it(j, dir, 0, err));
     j->end = f->whole;
     j->chain = f->chain;
-    if (ftruncate(j->fd, (off_t)j->end) == 0 && fsync(j->fd) == 0) return GS_OK;
+    if (TEMP_FAILURE_RETRY(ftruncate(j->fd, (off_t)j->end)) == 0 && TEMP_FAILURE_RETRY(fsync(j->fd)) == 0) return GS_OK;
     const gs_status status = gs_io_fail(err, errno, "write", j->path);
     gs_journal_close(j);
     return status;
@@ -67,7 +67,7 @@ gs_status gs_journal_append(gs_journal *j, uint32_t kind, const void *data, size
     gs_str_init(&bytes);
     const uint64_t chain = gs_journal_frame(&bytes, j->chain, kind, data, n);
     gs_status status = gs_pwrite_all(j->fd, j->end, bytes.data, bytes.len, j->path, err);
-    if (status == GS_OK && fdatasync(j->fd) != 0) status = gs_io_fail(err, errno, "write", j->path);
+    if (status == GS_OK && TEMP_FAILURE_RETRY(fdatasync(j->fd)) != 0) status = gs_io_fail(err, errno, "write", j->path);
     if (status == GS_OK) {
         j->end += bytes.len;
         j->chain = chain;

@@ -392,7 +392,9 @@ gs_status gs_outdir_commit(gs_outdir *o, gs_error *err)
     if (chmod(o->work_path, 0750) != 0) return gs_io_fail(err, errno, "set the permissions of", o->work_path);
     GS_TRY(gs_tree_sync(o->work_path, err));
     GS_TRY(put_in_place(o, err));
-    const gs_status status = sync_parent(o, err);
+    gs_status status = sync_parent(o, err);
+    if (status != GS_OK)
+        status = gs_wrap(err, "the result is whole and in its place, but may not survive a power failure");
     /* The output is in place and complete. An old one that cannot be removed now is removed by the next run. */
     (void)!drop_base(o, NULL);
     return status;

@@ -42,7 +42,7 @@ static gs_status open_again(gs_writer *w, const char *path, int i, gs_error *err
     struct stat st;
     if (lstat(path, &st) != 0) return gs_io_fail(err, errno, "open again", path);
     if (S_ISREG(st.st_mode) && chmod(path, 0600) != 0) return gs_io_fail(err, errno, "set the permissions of", path);
-    const int fd = w->fds[i] = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    const int fd = w->fds[i] = TEMP_FAILURE_RETRY(open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
     if (fd < 0) return gs_io_fail(err, errno, "open again", path);
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == w->layout->files[i].bytes) return GS_OK;
     return gs_fail(err, GS_ERR_FILE, "%s should be a file of %llu bytes", path,
