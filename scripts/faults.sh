@@ -23,12 +23,15 @@ if ldd "$build/glmslim" | grep -q 'lib.*asan'; then
     GS_PRELOAD_FIRST=$(ldd "$build/glmslim" | awk '/lib.*asan/ { print $3 }')
     export GS_PRELOAD_FIRST ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1
 fi
-printf '[{"prompt": "Four words are enough."}, {"prompt": "The kernel, again and again."}]\n' >"$scratch/calib.json"
 "$build/glmslim" synth --quiet --dir "$scratch/small" --hidden 64 --layers 2 --heads 4 --head_dim 16 --ffn 128 --vocab 512 \
     --shard_bytes 100000 >/dev/null || exit 1
 # Tensors of a MiB and more: they go past the page cache, and their memory is mapped.
 "$build/glmslim" synth --quiet --dir "$scratch/wide" --hidden 256 --layers 1 --heads 4 --head_dim 64 --ffn 1024 --vocab 4096 \
     --shard_bytes 3000000 >/dev/null || exit 1
+# The texts lie with the model, which is made afresh where a fault cuts files.
+for model in small wide; do
+    printf '[{"prompt": "Four words are enough."}, {"prompt": "The kernel, again and again."}]\n' >"$scratch/$model/calib.json"
+done
 passed=0
 failed=0
 tables=0
@@ -39,7 +42,7 @@ table() {
     rm -rf "$scratch/place" && mkdir "$scratch/place"
     echo "== $name"
     "$build/tests/faults" "$build/glmslim" "$shim" "$scratch/place" "$scratch/$model" "$every" "$every_allocation" --threads 2 \
-        --calib_file "$scratch/calib.json" "$@" | tee "$scratch/table"
+        --calib_file model/calib.json "$@" | tee "$scratch/table"
     last=$(tail -1 "$scratch/table")
     if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
         passed=$((passed + BASH_REMATCH[1]))
