@@ -235,6 +235,7 @@ static bool one(const fault *f, long n)
     if (cut) fresh_model();
     /* Where nothing was left, a plain run cannot differ from the first one; now and then it is made all the same. */
     if (code != 0 && wrong == NULL && (left_something() || n % PLAIN_EVERY == 1)) {
+        remove_tree("out");
         code = run("out", NULL, NULL, false);
         if (code != 0 || !is_whole("out")) complain(f, n, code, wrong = "the plain run afterwards is not right");
     }
