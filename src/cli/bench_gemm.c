@@ -221,9 +221,8 @@ static void measure(gs_bench_context *x, gs_bench_product *p, const gs_bench_gem
     total->at_peak += operations / row.share;
 }
 
-static gs_status run_kind(gs_bench_context *x, const product_kind *kind, gs_error *err)
+static gs_status run_kind(gs_bench *b, gs_bench_context *x, const product_kind *kind, gs_error *err)
 {
-    gs_bench *b = x[0].bench;
     const gs_bench_sizes *o = &b->sizes;
     const int64_t shapes[SHAPES][2] = {
         {o->qkv, o->hidden}, {o->hidden, o->hidden}, {2 * o->ffn, o->hidden}, {o->hidden, o->ffn}};
@@ -259,18 +258,18 @@ static gs_status run_kind(gs_bench_context *x, const product_kind *kind, gs_erro
 
 gs_status gs_bench_run_gemm(gs_bench *b, gs_rung rung, gs_error *err)
 {
-    gs_bench_context x[2] = {{0}};
+    gs_bench_context x[2] = {{.bench = b}, {.bench = b}};
     gs_status status = GS_OK;
     for (int t = 0; t < b->n_counts && status == GS_OK; t++) status = gs_bench_open(&x[t], b, rung, b->counts[t], err);
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0] && status == GS_OK; i++) status = run_kind(x, &kinds[i], err);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0] && status == GS_OK; i++)
+        status = run_kind(b, x, &kinds[i], err);
     for (int t = 0; t < b->n_counts; t++) gs_bench_close(&x[t]);
     return status;
 }
 
 /* All thread counts take turns, so that a disturbance does not fall on one of them. */
-static gs_status scale(gs_bench_context *x, gs_bench_product *p, gs_error *err)
+static gs_status scale(gs_bench *b, gs_bench_context *x, gs_bench_product *p, gs_error *err)
 {
-    gs_bench *b = x[0].bench;
     const double operations = 2.0 * (double)p->m * (double)p->n * (double)p->k;
     for (int round = 0; round < (b->spec.quick ? 3 : 12); round++)
         for (int i = 0; i < b->n_scales; i++) {
@@ -298,7 +297,7 @@ gs_status gs_bench_run_scale(gs_bench *b, gs_error *err)
         const size z = cut_size(b, b->spec.last, gs_compute_peak(&x[0].compute, GS_GEMM_F32, 1), h, h);
         status = gs_bench_product_init(&p, &x[0].compute, GS_PACK_F32, z.m, z.n, z.k, err);
     }
-    if (status == GS_OK) status = scale(x, &p, err);
+    if (status == GS_OK) status = scale(b, x, &p, err);
     gs_bench_product_release(&p);
     for (int i = 0; i < b->n_scales; i++) gs_bench_close(&x[i]);
     return status;
