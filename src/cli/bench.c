@@ -147,6 +147,7 @@ static gs_status run(const bench_args *a, gs_error *err)
     if (status == GS_OK) gs_screen_note("memory");
     if (status == GS_OK) status = gs_bench_run_memory(&b, err);
     if (status == GS_OK) status = with_directory(&b, !a->no_block, err);
+    if (status == GS_OK) status = gs_check_interrupt(err);
     b.seconds = gs_seconds() - start;
     if (status == GS_OK) status = show(&b, a->common.json, err);
     bench_release(&b);

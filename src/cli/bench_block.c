@@ -170,6 +170,7 @@ gs_status gs_bench_run_block(gs_bench *b, const char *dir, gs_error *err)
     recipe.use_kvcache_quant = true;
     recipe.threads = b->spec.threads;
     gs_status status = gs_synth_write(&synth, err);
+    if (status == GS_OK) status = gs_check_interrupt(err); /* gs_quantize() forgets earlier ones */
     if (status == GS_OK) status = quantize(b, &recipe, err);
     gs_arena_free(arena);
     return status;
