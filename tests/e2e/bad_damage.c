@@ -55,7 +55,7 @@ char *bad_decode(const char *word, size_t *n)
     gs_str_init(&out);
     if (strcmp(word, "\"\"") != 0) decode_into(&out, word, word + strlen(word));
     if (n != NULL) *n = out.len;
-    return gs_str_take(&out);
+    return bad_keep(&out);
 }
 
 typedef struct content {

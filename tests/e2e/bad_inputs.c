@@ -3,7 +3,7 @@
  * PRISTINE holds what a case starts from; it gets a directory of its own with links to those files, damages some of them
  * (bad_damage.c), runs the program there, and looks at exit code, message and what is left behind. The command word @quant stands
  * for a complete quantizing command. A line starting with # is a comment; `define NAME TEXT` makes {NAME} stand for TEXT below it.
- * What is decoded is never freed: the program ends soon. SPDX-License-Identifier: Apache-2.0 */
+ * What is decoded is kept until the end. SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -26,6 +26,16 @@ _Noreturn void bad_stop(const char *what, const char *detail)
 {
     fprintf(stderr, "bad_inputs: %s: %s (%s)\n", what, detail, strerror(errno));
     exit(99);
+}
+
+static gs_arena *kept;
+
+char *bad_keep(gs_str *s)
+{
+    char *copy = gs_arena_alloc(kept, s->len + 1);
+    memcpy(copy, s->data, s->len);
+    gs_str_release(s);
+    return copy;
 }
 
 static int complaints;
@@ -65,16 +75,16 @@ static int n_known;
 static void define(const char *words)
 {
     if (n_known == MAX_NAMES) bad_stop("too many definitions", words);
-    char *rest, *name = split(gs_strdup(words), " ", &rest);
+    char *rest, *name = split(gs_arena_strdup(kept, words), " ", &rest);
     if (rest == NULL) bad_stop("define NAME TEXT", words);
     gs_str braced;
     gs_str_init(&braced);
     gs_str_printf(&braced, "{%s}", name);
-    known[n_known].name = gs_str_take(&braced);
+    known[n_known].name = bad_keep(&braced);
     known[n_known++].text = trim(rest);
 }
 
-/* The line with every {NAME} replaced; never freed. */
+/* The line with every {NAME} replaced, kept. */
 static char *expand(const char *line)
 {
     gs_str out;
@@ -86,7 +96,7 @@ static char *expand(const char *line)
         if (i == n_known) gs_str_addc(&out, *line);
         line += i < n_known ? strlen(known[i].name) : 1;
     }
-    return gs_str_take(&out);
+    return bad_keep(&out);
 }
 
 static bool parse_case(char *line, bad_case *c)
@@ -255,6 +265,7 @@ int main(int argc, char **argv)
     if (argc < 5 || argc > 6) bad_stop("usage", "PROGRAM TABLE PRISTINE WORKERS [NAME-PART]");
     pristine = argv[3];
     const int workers = atoi(argv[4]);
+    kept = gs_arena_create();
     int count = 0, failed = 0, status;
     for (int i = 1; i < workers; i++) {
         const pid_t child = fork();
@@ -265,5 +276,6 @@ int main(int argc, char **argv)
     while (wait(&status) > 0) failed |= !WIFEXITED(status) || WEXITSTATUS(status) != 0;
     printf("%d bad inputs, %s\n", count,
            failed ? "some were not refused as they should be" : "each refused as it should be");
+    gs_arena_free(kept);
     return failed || count == 0;
 }

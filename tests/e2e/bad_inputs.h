@@ -14,7 +14,9 @@ typedef struct bad_case {
 
 /* The table itself is wrong: message and exit code 99. */
 _Noreturn void bad_stop(const char *what, const char *detail);
-/* A word of the table with its escapes replaced; *n (may be NULL) = its bytes. Never freed. */
+/* The text, moved to where it stays until the program ends; s is empty afterwards. */
+char *bad_keep(gs_str *s);
+/* A word of the table with its escapes replaced, kept; *n (may be NULL) = its bytes. */
 char *bad_decode(const char *word, size_t *n);
 /* Carries out the damages in the current directory. */
 void bad_damage(char *damages);

@@ -295,6 +295,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
         calls[i] = faults[i].class != NULL ? count_calls(faults[i].class) : 1;
     if (unlink(counts) != 0) stop("remove", counts);
+    gs_free(counts);
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
         if (only != NULL && strstr(faults[i].name, only) == NULL) continue;
         row(&faults[i], calls[i], faults[i].allocation ? every_allocation : every);
