@@ -108,7 +108,7 @@ page() {
 
 Written by `scripts/quality.sh`; do not edit. The small model in `demo/`, calibrated on `demo/calib.json` and `demo/anti.json`, default file types,
 evaluated on `demo/eval.txt` by `glmslim eval` (docs/eval.md). KL(float ‖ quantized), mean per token in nats, is the figure to rank by; perplexity differences of
-a few hundredths are noise. All figures, with the largest divergences and the agreement of the most likely token, are in [results.csv](results.csv).
+a few hundredths are noise. All figures, with the 99 % quantile of KL and the agreement of the most likely token, are in [results.csv](results.csv).
 
 What is kept float is the default of each scheme: `dense_4h_to_h` with `--a_bit 8`, and the output layer; "down int8" quantizes the former too.
 
