@@ -1,8 +1,10 @@
 #!/bin/bash
 # Installs what building, testing and checking glmslim need, on Debian 12 and its relatives. Looks first and installs only what
-# is missing, so a second run needs no network. Usage: scripts/setup.sh [build|dev|browser]
+# is missing, so a second run needs no network. Usage: scripts/setup.sh [build|dev|browser|aarch64|deep]
 #   build   compiler, cmake, ninja, jansson, libcrypto, and the test libraries (default)
 #   dev     also clang, sanitizer runtime, formatter and linters
+#   aarch64 compiler, libraries and emulator for cmake --preset aarch64 (adds arm64 to dpkg's architectures)
+#   deep    what the stages of scripts/deep.sh need beyond dev and aarch64
 #   browser chromium, for the test that looks at the HTML report (which is skipped without)
 # SPDX-License-Identifier: Apache-2.0
 set -eu
@@ -33,6 +35,28 @@ binutils           command -v nm
 LIST
 }
 
+needs_aarch64() {
+    cat <<'LIST'
+cmake                   command -v cmake
+ninja-build             command -v ninja
+pkg-config              command -v pkg-config
+gcc-aarch64-linux-gnu   command -v aarch64-linux-gnu-gcc
+libc6-dev-arm64-cross   test -e /usr/aarch64-linux-gnu/include/stdlib.h
+qemu-user               command -v qemu-aarch64
+libjansson-dev:arm64    test -e /usr/lib/aarch64-linux-gnu/pkgconfig/jansson.pc
+libssl-dev:arm64        test -e /usr/lib/aarch64-linux-gnu/pkgconfig/libcrypto.pc
+libcmocka-dev:arm64     test -e /usr/lib/aarch64-linux-gnu/pkgconfig/cmocka.pc
+libpcre2-dev:arm64      test -e /usr/lib/aarch64-linux-gnu/pkgconfig/libpcre2-8.pc
+LIST
+}
+
+needs_deep() {
+    needs_dev
+    cat <<'LIST'
+valgrind           command -v valgrind
+LIST
+}
+
 needs_browser() {
     cat <<'LIST'
 chromium           command -v chromium
@@ -44,8 +68,10 @@ case "${1:-build}" in
 build) list=$(needs_build) ;;
 dev) list=$(needs_dev) ;;
 browser) list=$(needs_browser) ;;
+aarch64) list=$(needs_aarch64) ;;
+deep) list=$(needs_deep) ;;
 *)
-    echo "usage: scripts/setup.sh [build|dev|browser]" >&2
+    echo "usage: scripts/setup.sh [build|dev|browser|aarch64|deep]" >&2
     exit 2
     ;;
 esac
@@ -75,6 +101,7 @@ fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 echo "setup: installing with apt-get:$missing"
+if [ "${1:-build}" = aarch64 ]; then $as_root dpkg --add-architecture arm64; fi
 $as_root apt-get update >"$log" 2>&1 || { tail -20 "$log" >&2; echo "setup: apt-get update failed" >&2; exit 1; }
 # shellcheck disable=SC2086 # a list of names
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing >"$log" 2>&1 || {

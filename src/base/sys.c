@@ -1,11 +1,15 @@
 /* The clock, and which instruction sets may be used. SPDX-License-Identifier: Apache-2.0 */
 #include "base/sys.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 double gs_seconds(void)
@@ -24,10 +28,15 @@ double gs_cpu_seconds(void)
 
 static const char *const rung_names[GS_RUNG_COUNT] = {
     [GS_RUNG_C] = "c",
+#if defined(__aarch64__)
+    [GS_RUNG_NEON] = "neon",
+    [GS_RUNG_NEONDOT] = "neondot",
+#else
     [GS_RUNG_AVX2] = "avx2",
     [GS_RUNG_AVX512] = "avx512",
     [GS_RUNG_AVX512_VNNI] = "avx512-vnni",
     [GS_RUNG_AVX512_BF16] = "avx512-bf16",
+#endif
 };
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -48,6 +57,13 @@ gs_rung gs_cpu_best(void)
         return GS_RUNG_AVX2;
     if (!__builtin_cpu_supports("avx512vnni")) return GS_RUNG_AVX512;
     return __builtin_cpu_supports("avx512bf16") ? GS_RUNG_AVX512_BF16 : GS_RUNG_AVX512_VNNI;
+}
+#elif defined(__aarch64__)
+gs_rung gs_cpu_best(void)
+{
+    const unsigned long has = getauxval(AT_HWCAP);
+    if (!(has & HWCAP_ASIMD)) return GS_RUNG_C;
+    return has & HWCAP_ASIMDDP ? GS_RUNG_NEONDOT : GS_RUNG_NEON;
 }
 #else
 gs_rung gs_cpu_best(void) { return GS_RUNG_C; }
@@ -71,9 +87,10 @@ gs_status gs_cpu_select(gs_rung *out, gs_error *err)
         *out = (gs_rung)rung;
         return GS_OK;
     }
-    return gs_fail(err, GS_ERR_USAGE,
-                   "GLMSLIM_CPU=%.40s is not an instruction set; use c, avx2, avx512, avx512-vnni or avx512-bf16",
-                   want);
+    char names[80] = "";
+    for (int rung = 0, at = 0; rung < GS_RUNG_COUNT; rung++)
+        at += snprintf(names + at, sizeof names - (size_t)at, "%s%s", rung > 0 ? ", " : "", rung_names[rung]);
+    return gs_fail(err, GS_ERR_USAGE, "GLMSLIM_CPU=%.40s is not an instruction set; use one of %s", want, names);
 }
 
 const char *gs_rung_name(gs_rung rung) { return (unsigned)rung < GS_RUNG_COUNT ? rung_names[rung] : "unknown"; }

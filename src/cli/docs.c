@@ -21,8 +21,9 @@ static const char *const exit_codes[][2] = {
 };
 
 static const char *const environment[][2] = {
-    {"GLMSLIM_CPU", "Instruction set to use instead of the best one: c, avx2, avx512, avx512-vnni, avx512-bf16. The "
-                    "results do not depend on it."},
+    {"GLMSLIM_CPU",
+     "Instruction set to use instead of the best one: c, avx2, avx512, avx512-vnni, avx512-bf16; on aarch64 c, "
+     "neon, neondot. The results do not depend on it."},
     {"ASCEND_RT_VISIBLE_DEVICES, PYTORCH_NPU_ALLOC_CONF",
      "Known from the original's instructions; without effect, a note says so."},
     {"RANK", "As in the original an integer; anything else is a warning and counts as 0. Without effect."},

@@ -31,6 +31,16 @@ static gs_kernels *table_create(gs_rung rung)
         gs_gemm_fill_bf16(t);
         gs_peak_fill_bf16(t);
     }
+#elif defined(__aarch64__)
+    /* elem_c.c and attention.c are compiled for these vectors anyway */
+    if (rung >= GS_RUNG_NEON) {
+        gs_gemm_fill_neon(t);
+        gs_peak_fill_neon(t);
+    }
+    if (rung >= GS_RUNG_NEONDOT) {
+        gs_gemm_fill_neondot(t);
+        gs_peak_fill_neondot(t);
+    }
 #else
     (void)rung;
 #endif

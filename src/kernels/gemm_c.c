@@ -3,7 +3,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "kernels/table.h"
+#include "kernels/gemm_store.h"
 
 static void pack_a_f32(float *restrict dst, const float *restrict a, int64_t lda, int64_t rows, int64_t k,
                        int64_t k_padded)
@@ -33,22 +33,13 @@ static void row_times_panel(float *restrict sum, const float *restrict a, const 
             sum[j] = fmaf(a[i * GS_PANEL_ROWS], b[i * GS_PANEL_COLS + j], sum[j]);
 }
 
-static void store_row(const gs_block_f32 *x, int64_t row, int64_t col, const float *sum)
-{
-    float *const c = x->c + row * x->ldc;
-    for (int64_t j = col; j < col + GS_PANEL_COLS && j < x->cols; j++) {
-        const float total = x->add ? c[j] + sum[j - col] : sum[j - col];
-        c[j] = x->bias ? total + x->bias[j] : total;
-    }
-}
-
 static void panel_f32(const gs_block_f32 *x, int64_t col, const float *b)
 {
     float sum[GS_PANEL_COLS];
     for (int64_t row = 0; row < x->rows; row++) {
         const float *const a = (const float *)x->a + row / GS_PANEL_ROWS * x->kc * GS_PANEL_ROWS;
         row_times_panel(sum, a + row % GS_PANEL_ROWS, b, x->kc);
-        store_row(x, row, col, sum);
+        gs_store_row_f32(x, row, col, sum);
     }
 }
 
@@ -124,24 +115,6 @@ static void block_pairs(const gs_block_f32 *x)
     }
 }
 
-/* Sums are kept modulo 2^32, as the vector instructions do; the final value fits. */
-static void finish_row_s8(const gs_block_s8 *x, int64_t row, int64_t col, uint32_t *sum)
-{
-    float *const c = x->c + row * x->ldc;
-    for (int64_t j = col; j < col + GS_PANEL_COLS && j < x->cols; j++) {
-        uint32_t before = 0;
-        if (x->add) memcpy(&before, &c[j], 4);
-        const uint32_t total = before + sum[j - col];
-        if (!x->last) {
-            memcpy(&c[j], &total, 4);
-            continue;
-        }
-        const int32_t exact = (int32_t)(total - (uint32_t)x->zero[row] * (uint32_t)x->row_sum[j]);
-        const float y = (float)exact * (x->scale[row] * x->w_scale[j]);
-        c[j] = x->bias ? y + x->bias[j] : y;
-    }
-}
-
 static void block_s8(const gs_block_s8 *x)
 {
     for (int64_t col = 0; col < x->cols; col += GS_PANEL_COLS) {
@@ -154,7 +127,7 @@ static void block_s8(const gs_block_s8 *x)
                 for (int64_t j = 0; j < GS_PANEL_COLS; j++)
                     for (int64_t q = 0; q < 4; q++) sum[j] += (uint32_t)(four[q] * b[i * GS_PANEL_COLS + j * 4 + q]);
             }
-            finish_row_s8(x, row, col, sum);
+            gs_store_row_s8(x, row, col, sum);
         }
     }
 }

@@ -107,6 +107,11 @@ void gs_gemm_fill_vnni(gs_kernels *t);
 void gs_peak_fill_vnni(gs_kernels *t);
 void gs_gemm_fill_bf16(gs_kernels *t);
 void gs_peak_fill_bf16(gs_kernels *t);
+#elif defined(__aarch64__)
+void gs_gemm_fill_neon(gs_kernels *t);
+void gs_peak_fill_neon(gs_kernels *t);
+void gs_gemm_fill_neondot(gs_kernels *t);
+void gs_peak_fill_neondot(gs_kernels *t);
 #endif
 
 /* Bytes of scratch each worker needs: for a tile of packed activations, and for attention with head size d. */

@@ -32,7 +32,11 @@ static void test_rung_names(void **state)
 {
     (void)state;
     assert_string_equal(gs_rung_name(GS_RUNG_C), "c");
+#if defined(__x86_64__)
     assert_string_equal(gs_rung_name(GS_RUNG_AVX512_BF16), "avx512-bf16");
+#elif defined(__aarch64__)
+    assert_string_equal(gs_rung_name(GS_RUNG_NEONDOT), "neondot");
+#endif
     assert_string_equal(gs_rung_name(GS_RUNG_COUNT), "unknown");
 }
 
@@ -61,12 +65,12 @@ static void test_rung_selection(void **state)
             assert_non_null(strstr(err.text, gs_rung_name(best)));
         }
     }
-    static const char *const wrong[] = {"AVX2", "avx", "avx2 ", "sse", "avx512-", "neon"};
+    static const char *const wrong[] = {"AVX2", "avx", "avx2 ", "sse", "avx512-", "neon-"};
     for (size_t i = 0; i < 6; i++) {
         setenv("GLMSLIM_CPU", wrong[i], 1);
         assert_int_equal(gs_cpu_select(&got, &err), GS_ERR_USAGE);
         assert_non_null(strstr(err.text, wrong[i]));
-        assert_non_null(strstr(err.text, "avx512-vnni"));
+        assert_non_null(strstr(err.text, gs_rung_name(GS_RUNG_COUNT - 1)));
     }
     unsetenv("GLMSLIM_CPU");
 }
