@@ -73,8 +73,8 @@ same_bytes() {
         for rung in "" $(build/aarch64/emulated/glmslim version | sed -n 's/^instruction sets *\([^;]*\);.*/\1/p'); do
             local program=build/aarch64/emulated/quant_glm out=$work/other
             [ -n "$rung" ] || { program=build/release/quant_glm && out=$work/native; }
-            if ! env ${rung:+GLMSLIM_CPU=$rung} $program --quiet --model_path demo/glm4-mini --save_directory "$out" $line \
-                >"$logs/aarch64.bytes" 2>&1; then
+            if ! env ${rung:+GLMSLIM_CPU=$rung} $program --quiet --model_path tests/golden/models/tiny-a --save_directory "$out" $line \
+                --calib_texts "Some words." "And a few more of them, to have two samples." >"$logs/aarch64.bytes" 2>&1; then
                 bad=$((bad + 1))
                 echo "aarch64: ${rung:-native}: failed: $line"
             elif [ -n "$rung" ]; then
@@ -128,7 +128,7 @@ stage_valgrind() {
     if GLMSLIM_CPU=c valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,indirect,possible \
         --errors-for-leak-kinds=definite,indirect,possible build/debug/quant_glm --quiet --threads 2 \
         --model_path tests/golden/models/tiny-a --save_directory "$work/out" --act_method 2 --anti_method m2 \
-        --use_kvcache_quant True >"$logs/valgrind.log" 2>&1; then
+        --use_kvcache_quant True --calib_texts "Some words." >"$logs/valgrind.log" 2>&1; then
         report valgrind 1 0 0
     else
         report valgrind 0 1 0 "see $logs/valgrind.log"
