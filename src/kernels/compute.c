@@ -117,10 +117,10 @@ double gs_compute_peak(gs_compute *c, gs_gemm_kind kind, int rounds)
 double gs_compute_peak_by(gs_compute *c, gs_gemm_kind kind, int rounds, double round_seconds, bool cpu_time)
 {
     enum { PROBE = 20000 };
-    double (*const loop[GS_GEMM_KINDS])(int64_t) = {[GS_GEMM_F32] = c->kernels->peak_f32,
-                                                    [GS_GEMM_S8] = c->kernels->peak_s8,
-                                                    [GS_GEMM_BF16] = c->kernels->peak_bf16};
-    peak_job job = {.loop = loop[kind], .steps = PROBE};
+    const gs_kernels *const k = c->kernels;
+    peak_job job = {.loop = k->peak_f32, .steps = PROBE};
+    if (kind == GS_GEMM_S8) job.loop = k->peak_s8;
+    if (kind == GS_GEMM_BF16) job.loop = k->peak_bf16;
     double start = gs_seconds();
     const double each = job.loop(PROBE) / PROBE; /* operations per step */
     const double probe = gs_seconds() - start;
