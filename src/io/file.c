@@ -175,10 +175,12 @@ gs_status gs_file_reserve(int fd, uint64_t bytes, const char *path, gs_error *er
     return code == 0 ? GS_OK : gs_io_fail(err, code, "reserve space for", path);
 }
 
-gs_status gs_file_sync(const gs_file *f, gs_error *err)
+gs_status gs_fd_sync(int fd, const char *path, gs_error *err)
 {
-    return fdatasync(f->fd) == 0 ? GS_OK : gs_io_fail(err, errno, "write", f->path);
+    return TEMP_FAILURE_RETRY(fdatasync(fd)) == 0 ? GS_OK : gs_io_fail(err, errno, "write", path);
 }
+
+gs_status gs_file_sync(const gs_file *f, gs_error *err) { return gs_fd_sync(f->fd, f->path, err); }
 
 gs_status gs_path_remove(const char *path, gs_error *err)
 {

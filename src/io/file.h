@@ -27,6 +27,7 @@ gs_status gs_pwrite_all(int fd, uint64_t offset, const void *src, size_t n, cons
 /* The file gets this size; where the file system can, a full disk shows now. */
 gs_status gs_file_reserve(int fd, uint64_t bytes, const char *path, gs_error *err) GS_CHECKED;
 /* What has been written to an open file is on the disk. */
+gs_status gs_fd_sync(int fd, const char *path, gs_error *err) GS_CHECKED;
 gs_status gs_file_sync(const gs_file *f, gs_error *err) GS_CHECKED;
 gs_status gs_path_remove(const char *path, gs_error *err) GS_CHECKED; /* a file; it may be gone already */
 /* Create or replace, exact mode whatever the umask, fsync. */

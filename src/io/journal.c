@@ -67,7 +67,7 @@ gs_status gs_journal_append(gs_journal *j, uint32_t kind, const void *data, size
     gs_str_init(&bytes);
     const uint64_t chain = gs_journal_frame(&bytes, j->chain, kind, data, n);
     gs_status status = gs_pwrite_all(j->fd, j->end, bytes.data, bytes.len, j->path, err);
-    if (status == GS_OK && TEMP_FAILURE_RETRY(fdatasync(j->fd)) != 0) status = gs_io_fail(err, errno, "write", j->path);
+    if (status == GS_OK) status = gs_fd_sync(j->fd, j->path, err);
     if (status == GS_OK) {
         j->end += bytes.len;
         j->chain = chain;

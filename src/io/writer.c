@@ -140,7 +140,7 @@ uint64_t gs_writer_written(const gs_writer *w, int64_t index)
 gs_status gs_writer_sync(gs_writer *w, gs_error *err)
 {
     for (int i = 0; i < w->layout->n_files; i++)
-        if (w->fds[i] >= 0 && fdatasync(w->fds[i]) != 0) return gs_io_fail(err, errno, "write", w->paths[i]);
+        if (w->fds[i] >= 0) GS_TRY(gs_fd_sync(w->fds[i], w->paths[i], err));
     return GS_OK;
 }
 
