@@ -1,7 +1,7 @@
 /* Is a result directory what it says it is, and would an engine run it rightly? A const table of checks (verify_table.c), each with
  * what would happen if its fault were shipped: names against description, types, shapes, encodings, values, and what is derived from
- * what. Every byte is read at most once, in pieces; memory does not grow with the model. A fault does not stop the others, except that
- * a directory which cannot be opened has no tensors to look at. SPDX-License-Identifier: Apache-2.0 */
+ * what. Every byte is read at most once, in pieces, and once more where there is a list of checksums; memory does not grow with the
+ * model. A fault does not stop the others, except that a directory which cannot be opened has no tensors to look at. SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_FORMAT_VERIFY_H
 #define GS_FORMAT_VERIFY_H
 

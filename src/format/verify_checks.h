@@ -12,6 +12,8 @@ GS_CHECK_DIRECTORY(open);
 GS_CHECK_DIRECTORY(shards);
 GS_CHECK_DIRECTORY(index_size);
 GS_CHECK_DIRECTORY(description_name);
+/* verify_checksums.c */
+GS_CHECK_DIRECTORY(checksums);
 /* verify_tensors.c; linears, norms and attention find what all later checks look at */
 GS_CHECK_DIRECTORY(linears);
 GS_CHECK_DIRECTORY(norms);

@@ -1,6 +1,7 @@
 /* The checks, in the order they are made, each with what would happen if a result with its fault were shipped.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "format/verify_checks.h"
+#include "io/sha256.h"
 
 #define OPEN     GS_NEED_OPEN
 #define CODES    (GS_NEED_OPEN | GS_NEED_FULL)
@@ -23,6 +24,10 @@ const gs_verify_check gs_verify_checks[] = {
      "The engine stops, or the tokenizer or the configuration is not what it should be.", GS_NEED_FULL, WHOLE(json)},
     {"tokenizer", "the tokenizer's files are there", "The engine cannot turn text into tokens and does not start.",
      GS_NEED_FULL, WHOLE(tokenizer)},
+    {"checksums", "files are those of " GS_CHECKSUMS_FILE ", where there is one",
+     "A file was damaged on its way, or changed by hand, or belongs to another result: every figure measured on the "
+     "original is void.",
+     GS_NEED_FULL, WHOLE(checksums)},
     {"open", "description, config.json and the headers of the weights can be read and agree",
      "The engine does not load the directory.", GS_NEED_FILES, WHOLE(open)},
     {"shards", "every weights file belongs to the result, and there is one description",

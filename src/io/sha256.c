@@ -307,6 +307,61 @@ void gs_checksums_text(const gs_checksums *c, gs_str *out)
     }
 }
 
+/* The name of a line that starts with a backslash, in place; false: an escape that there is not. */
+static bool unescape(char *name)
+{
+    char *to = name;
+    for (const char *from = name; *from != '\0'; from++) {
+        if (*from != '\\') {
+            *to++ = *from;
+            continue;
+        }
+        from++;
+        if (*from != 'n' && *from != 'r' && *from != '\\') return false;
+        *to++ = *from == 'n' ? '\n' : *from == 'r' ? '\r' : '\\';
+    }
+    *to = '\0';
+    return true;
+}
+
+/* "<64 digits>  name", or with '*' for the second blank, as sha256sum -b writes it. */
+static bool parse_line(gs_checksums *c, const char *line, size_t n)
+{
+    const bool escaped = n > 0 && line[0] == '\\';
+    line += escaped;
+    n -= escaped;
+    if (n < 67 || strspn(line, "0123456789abcdef") != 64 || line[64] != ' ' || (line[65] != ' ' && line[65] != '*'))
+        return false;
+    char *name = gs_strndup(line + 66, n - 66);
+    const bool good = strlen(name) == n - 66 && (!escaped || unescape(name)) && strchr(name, '/') == NULL;
+    if (good) memcpy(append(c, name)->sha256, line, 64);
+    gs_free(name);
+    return good;
+}
+
+gs_status gs_checksums_parse(gs_checksums *c, const char *text, size_t n, const char *path, gs_error *err)
+{
+    *c = (gs_checksums){0};
+    int64_t number = 1;
+    for (const char *line = text, *end; line < text + n; line = end + 1, number++) {
+        end = memchr(line, '\n', (size_t)(text + n - line));
+        if (end == NULL) end = text + n;
+        if (!parse_line(c, line, (size_t)(end - line))) {
+            gs_checksums_release(c);
+            return gs_fail(err, GS_ERR_FILE, "%s: line %lld is not a SHA-256 and the name of a file", path,
+                           (long long)number);
+        }
+    }
+    qsort(c->file, (size_t)c->n, sizeof *c->file, by_name);
+    for (int i = 1; i < c->n; i++) {
+        if (strcmp(c->file[i - 1].name, c->file[i].name) != 0) continue;
+        const gs_status status = gs_fail(err, GS_ERR_FILE, "%s: %s is listed twice", path, c->file[i].name);
+        gs_checksums_release(c);
+        return status;
+    }
+    return GS_OK;
+}
+
 void gs_checksums_release(gs_checksums *c)
 {
     for (int i = 0; i < c->n; i++) gs_free(c->file[i].name);

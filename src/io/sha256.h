@@ -7,7 +7,8 @@
 #include "base/str.h"
 #include "io/checkpoint.h"
 
-#define GS_SHA256_TEXT 65 /* 64 lower-case hexadecimal digits and the NUL */
+#define GS_CHECKSUMS_FILE "glmslim_manifest.sha256" /* in a result directory */
+#define GS_SHA256_TEXT    65                        /* 64 lower-case hexadecimal digits and the NUL */
 
 gs_status gs_sha256_bytes(const void *data, size_t n, char out[GS_SHA256_TEXT], gs_error *err) GS_CHECKED;
 gs_status gs_sha256_file(const char *path, char out[GS_SHA256_TEXT], uint64_t *bytes, gs_error *err) GS_CHECKED;
@@ -36,6 +37,9 @@ gs_status gs_checksums_add(gs_checksums *c, const char *name, const void *data, 
 const gs_checksum *gs_checksums_find(const gs_checksums *c, const char *name); /* NULL = absent */
 /* The lines sha256sum writes, with its escapes for line breaks and backslashes in names. */
 void gs_checksums_text(const gs_checksums *c, gs_str *out);
+/* Back from those lines, NUL behind them; bytes are 0, the order is by name. A line that is none, a name with a slash or a name twice is
+ * GS_ERR_FILE with `path` and the line's number. */
+gs_status gs_checksums_parse(gs_checksums *c, const char *text, size_t n, const char *path, gs_error *err) GS_CHECKED;
 void gs_checksums_release(gs_checksums *c);
 
 #endif

@@ -7,8 +7,6 @@
 #include "report/read.h"
 #include "report/report.h"
 
-#define MANIFEST_NAME "glmslim_manifest.sha256"
-
 gs_status gs_job_note_input(gs_job *job, const char *kind, const char *path, gs_error *err)
 {
     if (!path || !job->resolved.extras) return GS_OK;
@@ -66,7 +64,7 @@ static gs_status write_extras(gs_job *job, gs_checksums *written, const char *di
     gs_str_init(&manifest);
     gs_checksums_text(written, &manifest);
     n = manifest.len;
-    status = gs_job_write_text(dir, MANIFEST_NAME, gs_str_take(&manifest), n, err);
+    status = gs_job_write_text(dir, GS_CHECKSUMS_FILE, gs_str_take(&manifest), n, err);
     gs_str_release(&manifest);
     return status;
 }

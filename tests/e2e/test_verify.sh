@@ -49,6 +49,14 @@ says "all checks by name" <("$GLMSLIM" verify "$scratch/w8a8" --all) "passed deq
 equal "JSON, faults" "$(json_number "$scratch/good.json" faults)" 0
 says "JSON, checks" "$scratch/good.json" '"quant-bias": "passed"' '"model-weights": "not made"'
 
+# With its report and list of checksums.
+"$quant" --quiet --model_path "$model" --save_directory "$scratch/listed" "${few[@]}" >"$log" 2>&1 || fail "listed: $(cat "$log")"
+chmod -R u+w "$scratch/listed"
+says "checksums of a good result" <("$GLMSLIM" verify "$scratch/listed" --all) "passed checksums" ": 0 faults, 0 warnings"
+echo note >"$scratch/listed/NOTES.md"
+says "a file that was added" <("$GLMSLIM" verify "$scratch/listed") "warning checksums: NOTES.md is not listed" ": 0 faults, 1 warning"
+rm "$scratch/listed/NOTES.md"
+
 damages=0
 # damage NAME BASE CHECK TEXT OPTIONS COMMANDS: COMMANDS are run on a copy, $d, whose weights are $w and whose description is $q.
 damage() {
@@ -85,6 +93,11 @@ damage "cut JSON" w8a8 json "generation_config.json" "" 'truncate -s 20 "$d/gene
 damage "a key twice" w8a8 json "tokenizer_config.json" "" 'sed -i "s/^{/{\"a\": 1, \"a\": 2,/" "$d/tokenizer_config.json"'
 damage "no tokenizer" w8a8 tokenizer "neither tokenizer.model nor tokenizer.json" "" 'rm "$d/tokenizer.model"'
 damage "empty tokenizer" w8a8 tokenizer "tokenizer.model is empty" "" ': >"$d/tokenizer.model"'
+damage "a bit of a norm" listed checksums "quant_model_weight_w8a8.safetensors has the SHA-256" "" 'nudge $L.0.input_layernorm.weight 3 1'
+damage "a tokenizer of another model" listed checksums "tokenizer.model has the SHA-256" "" 'printf x >>"$d/tokenizer.model"'
+damage "a listed file is gone" listed checksums "generation_config.json is listed in glmslim_manifest.sha256 but is not" "" 'rm "$d/generation_config.json"'
+damage "list cut" listed checksums "line 2 is not a SHA-256 and the name of a file" "" 'truncate -s 100 "$d/glmslim_manifest.sha256"'
+damage "list with a path" listed checksums "line 1 is not a SHA-256 and the name of a file" "" 'sed -i "1s#  #  ../#" "$d/glmslim_manifest.sha256"'
 damage "no description" w8a8 open "holds no quant_model_description" "" 'rm "$q"'
 damage "description is no JSON" w8a8 open "quant_model_description.json" "" 'echo "{" >"$q"'
 damage "no config.json" w8a8 open "config.json" "" 'rm "$d/config.json"'

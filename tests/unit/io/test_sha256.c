@@ -109,6 +109,46 @@ static void test_directory(void **state)
     remove_scratch(dir);
 }
 
+/* What gs_checksums_text writes comes back; what it does not write is refused. */
+static void test_parse(void **state)
+{
+    (void)state;
+    gs_checksums c;
+    gs_str text, again;
+    gs_str_init(&text);
+    gs_str_init(&again);
+    gs_str_printf(&text, "%s  B\n%s  a b.json\n\\%s  back\\\\slash\\r\n\\%s  line\\nbreak\n", abc, nothing, abc,
+                  million_a);
+    OK(gs_checksums_parse(&c, text.data, text.len, "list", &test_err));
+    assert_int_equal(c.n, 4);
+    assert_string_equal(gs_checksums_find(&c, "line\nbreak")->sha256, million_a);
+    assert_string_equal(gs_checksums_find(&c, "a b.json")->sha256, nothing);
+    gs_checksums_text(&c, &again);
+    assert_string_equal(again.data, text.data);
+    gs_checksums_release(&c);
+    OK(gs_checksums_parse(&c, "", 0, "list", &test_err));
+    assert_int_equal(c.n, 0);
+
+    static const struct {
+        const char *before, *after;
+        int digits;
+    } bad[] = {
+        {"", " B\n", 64},       {"", "  \n", 64},      {"", "  B\n", 63},   {"", "a  B\n", 64}, {"", "  a/b\n", 64},
+        {"\\", "  a\\b\n", 64}, {"\\", "  a\\\n", 64}, {"\n", "  B\n", 64}, {"x", "  B\n", 63},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char line[200];
+        snprintf(line, sizeof line, "%s%.*s%s", bad[i].before, bad[i].digits, abc, bad[i].after);
+        FAILS(gs_checksums_parse(&c, line, strlen(line), "list", &test_err), GS_ERR_FILE, "list: line 1 is not");
+        assert_int_equal(c.n, 0);
+    }
+    char twice[300];
+    const int n = snprintf(twice, sizeof twice, "%s  B\n%s *B\n", abc, nothing);
+    FAILS(gs_checksums_parse(&c, twice, (size_t)n, "list", &test_err), GS_ERR_FILE, "B is listed twice");
+    gs_str_release(&text);
+    gs_str_release(&again);
+}
+
 /* Two tensors of 8192 bytes behind a header. */
 static void make_checkpoint(const char *dir, unsigned char *data)
 {
@@ -173,7 +213,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes),     cmocka_unit_test(test_pieces), cmocka_unit_test(test_file),
-        cmocka_unit_test(test_directory), cmocka_unit_test(test_sample), cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_directory), cmocka_unit_test(test_parse),  cmocka_unit_test(test_sample),
+        cmocka_unit_test(test_interrupt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
