@@ -34,6 +34,7 @@ void gs_weight_rule_from(const gs_recipe *recipe, const gs_resolved *resolved, b
         .fraction = recipe->fraction,
         .use_sigma = recipe->use_sigma && kind != GS_WEIGHT_SPARSE_GLOBAL,
         .sigma = !data_free && gs_compat(recipe, GS_COMPAT_SIGMA_THREE) ? 3.0 : recipe->sigma_factor,
+        .holds_outliers = kind == GS_WEIGHT_SPLIT && !gs_compat(recipe, GS_COMPAT_OUTLIERS_CLIPPED),
         .mm_tensor = recipe->mm_tensor && !resolved->per_group && kind != GS_WEIGHT_NONE,
         .forward_is_w = kind == GS_WEIGHT_TWO_STAGE && gs_compat(recipe, GS_COMPAT_FLOAT_PRODUCTS),
     };

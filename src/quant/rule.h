@@ -25,8 +25,8 @@ typedef enum gs_weight_kind {
     GS_WEIGHT_NONE,   /* FLOAT */
     GS_WEIGHT_NORMAL, /* one scale per row; the range includes 0; 4 or 8 bits */
     GS_WEIGHT_LOWBIT, /* the low-bit class with 8 bits: as NORMAL, but the range is the row's own */
-    GS_WEIGHT_SPLIT, /* the low-bit class with 4 bits and 16 bit activations: the scale leaves outliers out of account; they
-                              * are clipped to 4 bits in the codes, as the reference does */
+    GS_WEIGHT_SPLIT, /* the low-bit class with 4 bits and 16 bit activations: the scale leaves outliers out of account and the
+                              * codes clip them, unless holds_outliers */
     GS_WEIGHT_GROUP,         /* one scale per group of a row; 4 or 8 bits */
     GS_WEIGHT_SPARSE_GLOBAL, /* 4 bits and int8 outliers: those above the matrix's k-th largest magnitude */
     GS_WEIGHT_SPARSE_ROW,    /* the same with the outliers of each row */
@@ -43,6 +43,9 @@ typedef struct gs_weight_rule {
     double fraction; /* share of outliers, of the row or (SPARSE_GLOBAL) of the matrix */
     bool use_sigma;  /* outliers of a row are those with |w| / σ(|w|) > sigma instead */
     double sigma;
+    bool
+        holds_outliers; /* SPLIT, by row, not with mm_tensor: where clipping the outliers costs more than coarser steps, the scale
+                                 * holds them. False: as the reference */
     bool mm_tensor;    /* one scale for the whole matrix; apply writes it once per row */
     bool forward_is_w; /* TWO_STAGE under reference_compat: the reference calibrates with the unquantized weight */
 } gs_weight_rule;

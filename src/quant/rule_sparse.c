@@ -1,6 +1,7 @@
 /* Owns rows whose outliers are kept apart: the k-th largest magnitude of a row, found by digits of the float's bits, or a multiple
  * of its spread; the body in 7 steps each way; the outliers, for int8 codes, in 127 of (nearly) the same steps.
  * SPDX-License-Identifier: Apache-2.0 */
+#include "kernels/elem.h"
 #include "quant/rule_row.h"
 
 #define TOP_SHIFT  20 /* 11 bits: exponent and three bits of the mantissa */
@@ -189,6 +190,31 @@ static void recover_asym(const split *s, const gs_row *row)
     }
 }
 
+/* Squared error of the codes a grid gives, which are left in the row's. */
+static double grid_noise(const gs_row *row, gs_grid g)
+{
+    double signal[GS_ERROR_LANES] = {0}, noise[GS_ERROR_LANES] = {0}, sum = 0.0;
+    gs_row_encode(row->c, row->w, row->in, g, row->codes, NULL);
+    gs_code_errors(row->c, row->in, row->w, row->codes, g.scale, g.offset, signal, noise);
+    for (int j = 0; j < GS_ERROR_LANES; j++) sum += noise[j];
+    return sum;
+}
+
+/* Codes of a row whose grid has no room for the outliers, or of the grid of the whole row if that is nearer to it. */
+static void encode_split(const gs_weight_rule *rule, const gs_row *row, gs_grid body)
+{
+    gs_grid grid = body;
+    if (rule->holds_outliers && !rule->mm_tensor) {
+        float lo, hi;
+        gs_row_range(row->w, row->in, &lo, &hi);
+        const gs_grid whole = rule->sym ? gs_grid_sym(-lo > hi ? -lo : hi, 4, 0.0f) : gs_grid_asym(lo, hi, 4, 0.0f);
+        if (grid_noise(row, whole) < grid_noise(row, body)) grid = whole;
+    }
+    row->scale[0] = grid.scale;
+    if (row->offset) row->offset[0] = grid.offset;
+    gs_row_encode(row->c, row->w, row->in, grid, row->codes, rule->holds_outliers ? row->forward : NULL);
+}
+
 void gs_row_outliers(const gs_weight_rule *rule, const gs_weight_stats *stats, const gs_row *row)
 {
     const split s = split_row(rule, stats, row);
@@ -200,9 +226,8 @@ void gs_row_outliers(const gs_weight_rule *rule, const gs_weight_stats *stats, c
     }
     /* The low-bit class writes codes made anew from the scale; w is read for the last time by what fills `forward`. */
     const float half = (float)(1 << (rule->bits - 1));
-    gs_row_encode(row->c, row->w, row->in, (gs_grid){s.body.scale, s.body.offset, -half, half - 1.0f}, row->codes,
-                  NULL);
-    if (!row->forward) return;
+    encode_split(rule, row, (gs_grid){s.body.scale, s.body.offset, -half, half - 1.0f});
+    if (!row->forward || rule->holds_outliers) return;
     if (rule->sym)
         recover(&s, row, NULL, row->forward);
     else

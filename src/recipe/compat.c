@@ -79,6 +79,14 @@ const gs_compat_row gs_compat_rows[GS_COMPAT_COUNT] = {
     [GS_COMPAT_SPARSE_DYNAMIC] = {"low-bit sparse codes with is_dynamic",
                                   "w4a8 with is_lowbit, open_outlier True and is_dynamic is refused.",
                                   "Sparse codes are written as W8A8_DYNAMIC, which engines load.", "is_dynamic", true},
+    [GS_COMPAT_OUTLIERS_CLIPPED] =
+        {"split outliers in int4 files",
+         "The outliers that open_outlier splits off are clipped to 4 bits when the W4A16 file is written, although "
+         "calibration computed with them. Behind m4 and m6, which make outliers of whole columns, that destroys the "
+         "model.",
+         "Each row is clipped only if that loses less, in squared error, than a scale that holds its outliers; "
+         "calibration computes with what is written.",
+         "open_outlier", true},
 };
 
 bool gs_compat(const gs_recipe *r, gs_compat_id id)

@@ -69,6 +69,8 @@ static const gs_weight_rule every[] = {
     {.kind = GS_WEIGHT_SPLIT, .bits = 4, .fraction = 0.05},
     {.kind = GS_WEIGHT_SPLIT, .bits = 4, .fraction = 0.05, .mm_tensor = true},
     {.kind = GS_WEIGHT_SPLIT, .bits = 4, .sym = true, .use_sigma = true, .sigma = 2.5},
+    {.kind = GS_WEIGHT_SPLIT, .bits = 4, .sym = true, .fraction = 0.05, .holds_outliers = true},
+    {.kind = GS_WEIGHT_SPLIT, .bits = 4, .fraction = 0.05, .holds_outliers = true},
     {.kind = GS_WEIGHT_GROUP, .bits = 4, .sym = true, .group_size = 32},
     {.kind = GS_WEIGHT_GROUP, .bits = 8, .group_size = 32},
     {.kind = GS_WEIGHT_GROUP, .bits = 4, .group_size = 64},
@@ -364,6 +366,16 @@ static void worked_rows(void **state)
     const gs_weight_rule clipped = {.kind = GS_WEIGHT_SPLIT, .bits = 4, .sym = true, .fraction = 0.03};
     apply_in(&c, &clipped, 1, 100, 1, w, &r);
     assert_true(r.codes[40] == -8 && r.codes[41] == 7 && r.forward[40] == -40.0f && r.forward[41] == 63.5f);
+    /* The reference's steps of 0.5 would lose (200 - 3.5)²; held, the row has steps of 200/7. */
+    gs_weight_rule held = clipped;
+    held.holds_outliers = true;
+    apply_in(&c, &held, 1, 100, 1, w, &r);
+    assert_true(r.scale[0] == 200.0f / 7.0f && r.codes[41] == 7 && r.codes[40] == -1 && r.codes[0] == 0);
+    assert_true(r.forward[41] == 7.0f * (200.0f / 7.0f));
+    w[40] = -4.25f; /* 0.25 over the end of the body's codes, and … */
+    w[41] = 4.5f;   /* … 1: less than steps of 4.5/7 lose in the other 98 */
+    apply_in(&c, &held, 1, 100, 1, w, &r);
+    assert_true(r.scale[0] == 0.5f && r.codes[40] == -8 && r.codes[41] == 7 && r.forward[41] == 3.5f);
     float two[64] = {0};
     two[0] = 119.0f;
     two[1] = -60.0f; /* 60/17 = 3.53 */

@@ -19,6 +19,7 @@ static const gs_weight_rule every[] = {
     {.kind = GS_WEIGHT_NORMAL, .bits = 4, .sym = true, .mm_tensor = true},
     {.kind = GS_WEIGHT_LOWBIT, .bits = 8},
     {.kind = GS_WEIGHT_SPLIT, .bits = 4, .sym = true, .fraction = 0.05},
+    {.kind = GS_WEIGHT_SPLIT, .bits = 4, .fraction = 0.05, .holds_outliers = true},
     {.kind = GS_WEIGHT_GROUP, .bits = 4, .group_size = 64},
     {.kind = GS_WEIGHT_SPARSE_GLOBAL, .bits = 8, .sym = true, .fraction = 0.03},
     {.kind = GS_WEIGHT_SPARSE_ROW, .bits = 8, .sym = true, .use_sigma = true, .sigma = 3.0},
