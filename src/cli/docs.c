@@ -7,6 +7,7 @@
 #include "cli/common.h"
 #include "format/verify.h"
 #include "recipe/compat.h"
+#include "recipe/recipes.h"
 
 static const char *const exit_codes[][2] = {
     {"0", "Done."},
@@ -65,51 +66,37 @@ static void add_example(gs_str *out, const char *about, const char *line)
     gs_str_adds(out, "\n.RE\n.fi\n");
 }
 
-/* One command line for each scheme and mode: type, what it is, options. */
-static const char *const recipes[][3] = {
-    {"W8A8", "W8A8, ranges of activations by histogram", "--act_method 2"},
-    {"W8A8", "W8A8 with an int8 key/value cache", "--act_method 2 --use_kvcache_quant True"},
-    {"W8A8", "W8A8 with scales for quantized attention", "--use_fa_quant True"},
-    {"W8A8", "W8A8, the five most sensitive linears kept in float", "--disable_level L5"},
-    {"W8A8", "W8A8, low-bit quantizer with fallback", "--is_lowbit True --disable_level L2"},
-    {"W8A8", "W8A8, one scale for each weight", "--mm_tensor True"},
-    {"W8A8", "W8A8 after outlier suppression", "--anti_method m2"},
-    {"W8A8", "W8A8 with smoothing searched during calibration", "--do_smooth True"},
-    {"W8A8", "W8A8 for two cards, with scales of the communication", "--tp_size 2 --use_reduce_quant True"},
-    {"W8A8_DYNAMIC", "W8A8, activations per token", "--is_dynamic True"},
-    {"W8A8_DYNAMIC", "sparse weights, activations per token", "--co_sparse True --is_dynamic True"},
-    {"W8A16", "int8 weights", "--w_bit 8 --a_bit 16"},
-    {"W8A16", "int8 weights with offsets", "--w_bit 8 --a_bit 16 --w_sym False"},
-    {"W8A16", "int8 weights, a scale for every 64",
-     "--w_bit 8 --a_bit 16 --is_lowbit True --open_outlier False --group_size 64"},
-    {"W8A16", "int8 weights, outliers split off", "--w_bit 8 --a_bit 16 --is_lowbit True"},
-    {"W4A16", "int4 weights", "--w_bit 4 --a_bit 16"},
-    {"W4A16", "int4 weights with offsets", "--w_bit 4 --a_bit 16 --w_sym False"},
-    {"W4A16", "int4 weights, a scale for every 128",
-     "--w_bit 4 --a_bit 16 --is_lowbit True --open_outlier False --group_size 128"},
-    {"W4A16", "int4 weights, outliers split off by the sigma rule",
-     "--w_bit 4 --a_bit 16 --is_lowbit True --use_sigma True --sigma_factor 3.0"},
-    {"W8A8S", "sparse weights", "--co_sparse True"},
-    {"W8A8S", "sparse weights, low-bit", "--w_bit 4 --a_bit 8 --is_lowbit True --fraction 0.02"},
-    {"W8A8S", "sparse weights in groups of 64",
-     "--w_bit 4 --a_bit 8 --is_lowbit True --open_outlier False --group_size 64"},
-    {"W4A8_DYNAMIC", "int4 weights in groups, int8 activations per token",
-     "--w_bit 4 --a_bit 8 --is_lowbit True --is_dynamic True --open_outlier False --group_size 64"},
-    {"W4A4_FLATQUANT_DYNAMIC", "int4 weights and activations", "--w_bit 4 --a_bit 4 --is_dynamic True"},
-    {"FLOAT", "outliers smoothed, nothing quantized", "--w_bit 16 --a_bit 16 --anti_method m1"},
-    {"FLOAT", "scales for quantized attention alone", "--w_bit 16 --a_bit 16 --use_fa_quant True"},
-};
-
 static void recipes_markdown(gs_str *out)
 {
     gs_str_adds(out, "# Recipes\n\nPrinted by `glmslim docs recipes`; do not edit. Each line is a test.\n\n"
                      "`quant_glm --model_path MODEL --save_directory OUT --calib_file FILE` and\n\n"
                      "| type | what | options |\n| --- | --- | --- |\n");
-    for (size_t i = 0; i < sizeof recipes / sizeof recipes[0]; i++)
-        gs_str_printf(out, "| %s | %s | `%s` |\n", recipes[i][0], recipes[i][1], recipes[i][2]);
+    for (const gs_recipe_line *r = gs_recipe_lines; r < gs_recipe_lines + gs_recipe_line_count; r++)
+        gs_str_printf(out, "| %s | %s | `%s` |\n", r->type, r->about, r->options);
     gs_str_adds(out,
                 "\nThe key/value cache, `--anti_method` and `--mindie_format` can be added; what cannot be combined "
                 "is refused with the reason before any\nwork, and `--dry_run` tells without doing.\n");
+}
+
+static void add_examples(gs_str *out)
+{
+    gs_str_adds(out, ".SH EXAMPLES\n");
+    add_example(out, "The documented recipe, W8A8 with an int8 key/value cache:",
+                "quant_glm --model_path glm-4-9b --save_directory out --device_type npu --act_method 2 --disable_level "
+                "L0 --w_bit 8 --a_bit 8 "
+                "--use_kvcache_quant True --calib_file calib.json --anti_file anti.json --trust_remote_code True");
+    for (const gs_recipe_line *r = gs_recipe_lines; r < gs_recipe_lines + gs_recipe_line_count; r++) {
+        char about[160], line[256];
+        snprintf(about, sizeof about, "%s: %s:", r->type, r->about);
+        snprintf(line, sizeof line, "quant_glm --model_path glm-4-9b --save_directory out %s", r->options);
+        add_example(out, about, line);
+    }
+    add_example(out, "What it would do, without doing it:",
+                "glmslim quant --model_path glm-4-9b --save_directory out --dry_run");
+    add_example(out, "What came out:", "glmslim inspect out");
+    add_example(out, "How good it is:", "glmslim eval --model_path glm-4-9b --quant_path out --text eval.txt");
+    add_example(out, "Would an engine run it rightly?",
+                "glmslim verify out --model_path glm-4-9b --target vllm-ascend");
 }
 
 static void man_page(gs_str *out)
@@ -148,23 +135,7 @@ static void man_page(gs_str *out)
     add_pairs(out, exit_codes, sizeof exit_codes / sizeof exit_codes[0]);
     gs_str_adds(out, ".SH ENVIRONMENT\n");
     add_pairs(out, environment, sizeof environment / sizeof environment[0]);
-    gs_str_adds(out, ".SH EXAMPLES\n");
-    add_example(out, "The documented recipe, W8A8 with an int8 key/value cache:",
-                "quant_glm --model_path glm-4-9b --save_directory out --device_type npu --act_method 2 --disable_level "
-                "L0 --w_bit 8 --a_bit 8 "
-                "--use_kvcache_quant True --calib_file calib.json --anti_file anti.json --trust_remote_code True");
-    for (size_t i = 0; i < sizeof recipes / sizeof recipes[0]; i++) {
-        char about[160], line[256];
-        snprintf(about, sizeof about, "%s: %s:", recipes[i][0], recipes[i][1]);
-        snprintf(line, sizeof line, "quant_glm --model_path glm-4-9b --save_directory out %s", recipes[i][2]);
-        add_example(out, about, line);
-    }
-    add_example(out, "What it would do, without doing it:",
-                "glmslim quant --model_path glm-4-9b --save_directory out --dry_run");
-    add_example(out, "What came out:", "glmslim inspect out");
-    add_example(out, "How good it is:", "glmslim eval --model_path glm-4-9b --quant_path out --text eval.txt");
-    add_example(out, "Would an engine run it rightly?",
-                "glmslim verify out --model_path glm-4-9b --target vllm-ascend");
+    add_examples(out);
 }
 
 int gs_cmd_docs(int argc, char **argv)

@@ -27,12 +27,9 @@ gs_observer_kind gs_job_observer_kind(const gs_job *job, int linear)
     return job->recipe->act_method == 2 ? GS_OBSERVE_HISTOGRAM : GS_OBSERVE_MINMAX;
 }
 
-/* W4A4 is a mixture: a dense in W4A4 needs a whole online pair, which no engine can cut for more cards. */
 static gs_quant_type first_type(const gs_job *job, int linear)
 {
-    const bool dense = linear < job->n_linears - 1 && linear % GS_ROLES == GS_DENSE;
-    if (job->resolved.type == GS_Q_W4A4_FLATQUANT_DYNAMIC && dense && !job->recipe->w4a4_all) return GS_Q_W8A8_DYNAMIC;
-    return job->resolved.type;
+    return gs_linear_type(job->recipe, &job->resolved, linear < job->n_linears - 1 && linear % GS_ROLES == GS_DENSE);
 }
 
 bool gs_job_any_w4a4(const gs_job *job, int from)

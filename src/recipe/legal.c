@@ -26,6 +26,12 @@ static const char *const type_names[] = {
 
 const char *gs_quant_type_name(gs_quant_type t) { return type_names[t]; }
 
+gs_quant_type gs_linear_type(const gs_recipe *r, const gs_resolved *s, bool dense)
+{
+    const bool mixed = s->type == GS_Q_W4A4_FLATQUANT_DYNAMIC && dense && !r->w4a4_all;
+    return mixed ? GS_Q_W8A8_DYNAMIC : s->type;
+}
+
 static gs_status check_least(const char *name, int64_t v, int64_t min, gs_error *err)
 {
     if (v >= min) return GS_OK;

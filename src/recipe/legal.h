@@ -42,6 +42,10 @@ const char *gs_quant_type_name(gs_quant_type t);
 /* Full check. notes (may be NULL) collects warnings, one line each; lines that begin with "note: " are information. */
 gs_status gs_recipe_resolve(const gs_recipe *r, gs_resolved *out, gs_str *notes, gs_error *err) GS_CHECKED;
 
+/* The type of a linear before anything is kept in float; dense: the output projection of attention. W4A4 is a mixture: a dense in
+ * W4A4 needs a whole online pair, which no engine can cut for more cards. */
+gs_quant_type gs_linear_type(const gs_recipe *r, const gs_resolved *s, bool dense);
+
 /* The pad token that tokenizer_args asks for; the script's default ("<unk>") when it is not given. *out is NULL for none, else the
  * caller's to gs_free(). */
 gs_status gs_recipe_pad_token(const gs_recipe *r, char **out, gs_error *err) GS_CHECKED;
