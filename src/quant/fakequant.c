@@ -42,6 +42,15 @@ gs_status gs_fake_init_per_token(gs_fake_linear *f, int64_t out, int64_t in, con
     return GS_OK;
 }
 
+gs_status gs_fake_init_fixed(gs_fake_linear *f, int64_t out, int64_t in, gs_act_params act, const float *bias,
+                             gs_error *err)
+{
+    GS_TRY(init_codes(f, out, in, bias, err));
+    f->fixed = true;
+    f->act = act;
+    return GS_OK;
+}
+
 gs_status gs_fake_init_weight_only(gs_fake_linear *f, int64_t out, int64_t in, const float *bias, gs_error *err)
 {
     *f = (gs_fake_linear){0};
@@ -104,7 +113,7 @@ void gs_fake_release(gs_fake_linear *f)
 
 gs_status gs_fake_observe(gs_fake_linear *f, gs_compute *c, const gs_chunk *chunk, const float *x, gs_error *err)
 {
-    if (f->weight_only || f->per_token) return GS_OK;
+    if (f->weight_only || f->per_token || f->fixed) return GS_OK;
     if (chunk->count > f->sample_cap) {
         f->sample = gs_realloc_array(f->sample, (size_t)chunk->count, sizeof *f->sample);
         f->sample_cap = chunk->count;
@@ -124,6 +133,17 @@ gs_status gs_fake_observe(gs_fake_linear *f, gs_compute *c, const gs_chunk *chun
     return GS_OK;
 }
 
+/* Codes of rows that share their parameters: rows at .. at + rows of the call. */
+static void quantize_alike(gs_fake_linear *f, gs_compute *c, gs_act_params act, int64_t at, int64_t rows,
+                           const float *x, int8_t *codes)
+{
+    gs_quantize_s8(c, rows * f->in, x + at * f->in, act.scale, act.zero, codes + at * f->in);
+    for (int64_t r = at; r < at + rows; r++) {
+        f->row_scale[r] = act.scale;
+        f->row_zero[r] = (int32_t)act.zero;
+    }
+}
+
 /* Per-row parameters of rows row0 .. row0+rows, and the codes of x, sample by sample. */
 static void quantize_rows(gs_fake_linear *f, gs_compute *c, const gs_chunk *chunk, int64_t row0, int64_t rows,
                           const float *x, int8_t *codes)
@@ -134,13 +154,7 @@ static void quantize_rows(gs_fake_linear *f, gs_compute *c, const gs_chunk *chun
         const int64_t end = chunk->start[chunk->first + i + 1] - chunk->row0;
         const int64_t from = begin > row0 ? begin : row0, to = end < last ? end : last;
         if (from >= to) continue;
-        const gs_act_params act = f->sample[i];
-        const int64_t at = from - row0;
-        gs_quantize_s8(c, (to - from) * f->in, x + at * f->in, act.scale, act.zero, codes + at * f->in);
-        for (int64_t r = at; r < to - row0; r++) {
-            f->row_scale[r] = act.scale;
-            f->row_zero[r] = (int32_t)act.zero;
-        }
+        quantize_alike(f, c, f->sample[i], from - row0, to - from, x, codes);
     }
 }
 
@@ -152,7 +166,7 @@ gs_status gs_fake_forward(gs_fake_linear *f, gs_compute *c, const gs_chunk *chun
         gs_gemm_f32(c, &f->codes, rows, x, f->in, f->bias, y, f->out);
         return GS_OK;
     }
-    const bool observed = f->per_token || chunk->count <= f->sample_cap;
+    const bool observed = f->per_token || f->fixed || chunk->count <= f->sample_cap;
     if (row0 < 0 || rows < 0 || row0 + rows > chunk->rows || !observed) {
         return gs_fail(err, GS_ERR_UNSUPPORTED, "rows %lld to %lld of a chunk of %lld were not observed",
                        (long long)row0, (long long)(row0 + rows), (long long)chunk->rows);
@@ -165,6 +179,8 @@ gs_status gs_fake_forward(gs_fake_linear *f, gs_compute *c, const gs_chunk *chun
     if (f->per_token) {
         gs_weight_w8_sym(c, rows, f->in, x, f->row_scale, codes); /* the same rule for a row of either */
         memset(f->row_zero, 0, (size_t)rows * sizeof *f->row_zero);
+    } else if (f->fixed) {
+        quantize_alike(f, c, f->act, 0, rows, x, codes);
     } else {
         quantize_rows(f, c, chunk, row0, rows, x, codes);
     }

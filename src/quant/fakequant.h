@@ -15,6 +15,7 @@ typedef struct gs_fake_linear {
     int64_t out, in;
     bool weight_only;  /* the input stays float: nothing is observed, the product is float32 */
     bool per_token;    /* each token has a symmetric scale of its own; nothing is observed */
+    bool fixed;        /* every row is quantized with `act`, which was known from the start */
     gs_packed codes;   /* S8 panels with row sums; weight_only: F32 panels of the weight as calibration sees it */
     float *scale;      /* [out] */
     const float *bias; /* borrowed, [out] or NULL */
@@ -38,6 +39,10 @@ gs_status gs_fake_init_weight_only(gs_fake_linear *f, int64_t out, int64_t in, c
 /* A linear whose tokens each get a symmetric scale, as vllm-ascend serves W8A8_DYNAMIC. */
 gs_status gs_fake_init_per_token(gs_fake_linear *f, int64_t out, int64_t in, const float *bias,
                                  gs_error *err) GS_CHECKED;
+/* A linear whose input range has been observed elsewhere, as engines serve static types: `act` for every row, whatever sample it
+ * belongs to; nothing is observed here. */
+gs_status gs_fake_init_fixed(gs_fake_linear *f, int64_t out, int64_t in, gs_act_params act, const float *bias,
+                             gs_error *err) GS_CHECKED;
 /* Multiply in the reference's float32 arithmetic from now on; gs_fake_set_rows then has to fill the weight. */
 gs_status gs_fake_use_reference(gs_fake_linear *f, gs_error *err) GS_CHECKED;
 /* Codes [rows, in] of rows row0 .., with f->scale already set for them; forward: [rows, in] float32, the weight the calibration

@@ -176,6 +176,34 @@ static void tokens_of_their_own(void **state)
     gs_compute_close(&c);
 }
 
+/* One range for every row: what a static linear gives whose samples all have it. Any chunk will do. */
+static void range_known_before(void **state)
+{
+    (void)state;
+    gs_compute c;
+    fixture_compute(&c, 3);
+    static linear l;
+    linear_make(&l);
+    float expected[ROWS * OUT], y[ROWS * OUT];
+    gs_act_params act[SAMPLES];
+    for (int s = 0; s < SAMPLES; s++) act[s] = gs_act_asym8(-2.0f, 3.0f, GS_BF16);
+    expected_output(&l, act, l.bias, expected);
+    gs_fake_linear f;
+    gs_error err = {0};
+    int8_t weight[OUT * IN], codes[ROWS * IN];
+    assert_int_equal(gs_fake_init_fixed(&f, OUT, IN, act[0], l.bias, &err), GS_OK);
+    gs_weight_w8_sym(&c, OUT, IN, l.w, f.scale, weight);
+    gs_fake_set_rows(&f, &c, 0, OUT, weight, NULL);
+    const gs_chunk any = {.rows = ROWS};
+    for (int64_t r = 0; r < ROWS; r += 7) {
+        const int64_t n = 7 < ROWS - r ? 7 : ROWS - r;
+        assert_int_equal(gs_fake_forward(&f, &c, &any, r, n, l.x + r * IN, codes, y + r * OUT, &err), GS_OK);
+    }
+    assert_memory_equal(y, expected, sizeof y);
+    gs_fake_release(&f);
+    gs_compute_close(&c);
+}
+
 static void refuses_bad_input(void **state)
 {
     (void)state;
@@ -204,6 +232,6 @@ static void refuses_bad_input(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(equals_definition), cmocka_unit_test(tokens_of_their_own),
-                                       cmocka_unit_test(refuses_bad_input)};
+                                       cmocka_unit_test(range_known_before), cmocka_unit_test(refuses_bad_input)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
