@@ -84,18 +84,15 @@ gs_status gs_step_w4a4_mlp(gs_walk *w, gs_error *err)
 
 /* ---- the inputs of one linear ---- */
 
-/* Where they go: into the statistics, and once there is a plan, into its moments. */
 typedef struct feed {
     gs_walk *w;
     gs_role role;
-    gs_w4a4_stats *stats;
-    gs_w4a4_plan *plan;
+    const gs_w4a4_feed *to;
 } feed;
 
 static gs_status take(const feed *f, int64_t rows, const float *x, gs_error *err)
 {
-    gs_compute *c = &f->w->job->compute;
-    return f->plan ? gs_w4a4_moments_add(f->plan, c, rows, x, err) : gs_w4a4_stats_add(f->stats, c, rows, x, err);
+    return gs_w4a4_feed_add(f->to, &f->w->job->compute, rows, x, err);
 }
 
 static bool wants(void *ctx, gs_role role) { return role == ((const feed *)ctx)->role; }
@@ -134,8 +131,10 @@ static gs_status feed_normed(const feed *f, gs_norm norm, gs_error *err)
 }
 
 /* The stream itself stays as it is. */
-static gs_status feed_inputs(feed *f, gs_error *err)
+static gs_status feed_inputs(void *ctx, const gs_w4a4_feed *to, gs_error *err)
 {
+    feed *const f = ctx;
+    f->to = to;
     if (f->role == GS_QKV) return feed_normed(f, GS_NORM_INPUT, err);
     if (f->role == GS_H4) return feed_normed(f, GS_NORM_POST, err);
     const gs_taps taps = {
@@ -146,8 +145,7 @@ static gs_status feed_inputs(feed *f, gs_error *err)
 
 /* ---- one linear ---- */
 
-static gs_status choose(gs_walk *w, gs_role role, const gs_w4a4_stats *stats, const gs_packed *weight,
-                        gs_w4a4_plan *plan, gs_error *err)
+static gs_w4a4_options options_of(const gs_walk *w, gs_role role)
 {
     const gs_block view = gs_transform_view(w->transform, w->weights);
     const gs_w4a4_options options = {.diagonal = role != GS_DENSE,
@@ -156,7 +154,7 @@ static gs_status choose(gs_walk *w, gs_role role, const gs_w4a4_stats *stats, co
                                      .norm = role == GS_QKV  ? view.norm[GS_NORM_INPUT]
                                              : role == GS_H4 ? view.norm[GS_NORM_POST]
                                                              : NULL};
-    return gs_w4a4_choose(plan, &w->job->compute, stats, weight, &options, err);
+    return options;
 }
 
 static float *copy_floats(const float *from, int64_t n)
@@ -209,24 +207,18 @@ static gs_status round_weight(gs_walk *w, gs_role role, const gs_packed *weight,
     return status;
 }
 
-/* stats, plan, copy: empty; the caller releases them whatever happens. */
-static gs_status build(gs_walk *w, gs_role role, gs_w4a4_stats *stats, gs_w4a4_plan *plan, gs_packed *copy,
-                       gs_error *err)
+/* plan, copy: empty; the caller releases them whatever happens. */
+static gs_status build(gs_walk *w, gs_role role, gs_w4a4_plan *plan, gs_packed *copy, gs_error *err)
 {
     const gs_packed *weight;
-    gs_compute *c = &w->job->compute;
-    feed f = {.w = w, .role = role, .stats = stats};
+    const gs_w4a4_options options = options_of(w, role);
+    feed f = {.w = w, .role = role};
+    const gs_w4a4_source from = {.tokens = w->stream[GS_STREAM_QUANTIZED].tokens,
+                                 .keep = gs_job_w4a4_keep(w->job, role),
+                                 .inputs = feed_inputs,
+                                 .ctx = &f};
     GS_TRY(gs_walk_current_weight(w, role, copy, &weight, err));
-    GS_TRY(gs_w4a4_stats_init(stats, weight->k, w->stream[GS_STREAM_QUANTIZED].tokens, gs_job_w4a4_keep(w->job, role),
-                              err));
-    GS_TRY(feed_inputs(&f, err));
-    GS_TRY(choose(w, role, stats, weight, plan, err));
-    f.plan = plan;
-    if (stats->kept < stats->tokens) gs_w4a4_stats_release(stats); /* before the moments take its place */
-    GS_TRY(gs_w4a4_moments_begin(plan, err));
-    GS_TRY(stats->kept > 0 ? gs_w4a4_moments_add(plan, c, stats->kept, stats->rows, err) : feed_inputs(&f, err));
-    gs_w4a4_stats_release(stats);
-    GS_TRY(gs_w4a4_moments_end(plan, c, err));
+    GS_TRY(gs_w4a4_build(plan, &w->job->compute, weight, &options, &from, err));
     return round_weight(w, role, weight, plan, err);
 }
 
@@ -237,12 +229,10 @@ static gs_status make_linear(gs_walk *w, gs_role role, gs_error *err)
     gs_fake_release(&w->fake[role]);
     if (!gs_job_is_quantized(w->job, gs_job_linear(w->block, role))) return GS_OK;
     if (!is_w4a4(w, role)) return gs_emit_linear(w, role, err);
-    gs_w4a4_stats stats = {0};
     gs_w4a4_plan plan = {0};
     gs_packed copy = {0};
-    const gs_status status = build(w, role, &stats, &plan, &copy, err);
+    const gs_status status = build(w, role, &plan, &copy, err);
     gs_w4a4_plan_release(&plan);
-    gs_w4a4_stats_release(&stats);
     gs_packed_release(&copy);
     if (status == GS_OK) return GS_OK;
     char name[640];

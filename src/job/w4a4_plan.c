@@ -47,9 +47,7 @@ int64_t gs_job_w4a4_keep(const gs_job *job, gs_role role)
 {
     int64_t out, in;
     gs_role_shape(&job->config, role, &out, &in);
-    const int64_t tokens = job->calibrated.tokens;
-    const bool all = tokens <= GS_W4A4_SEARCH_ROWS || ((role == GS_DENSE || role == GS_4H) && tokens <= in);
-    return all ? tokens : GS_W4A4_SEARCH_ROWS;
+    return gs_w4a4_keep(job->calibrated.tokens, in, role == GS_QKV || role == GS_H4);
 }
 
 /* Of one linear while its transform is made. */

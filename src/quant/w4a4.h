@@ -113,6 +113,24 @@ gs_status gs_w4a4_moments_begin(gs_w4a4_plan *p, gs_error *err) GS_CHECKED;
 gs_status gs_w4a4_moments_add(gs_w4a4_plan *p, gs_compute *c, int64_t rows, const float *x, gs_error *err) GS_CHECKED;
 gs_status gs_w4a4_moments_end(gs_w4a4_plan *p, gs_compute *c, gs_error *err) GS_CHECKED;
 
+/* All of this in its order. Rows to keep for a linear whose inputs are cheap to make again, or are not. */
+int64_t gs_w4a4_keep(int64_t tokens, int64_t in, bool cheap);
+typedef struct gs_w4a4_feed {
+    gs_w4a4_stats *stats;
+    gs_w4a4_plan *plan; /* NULL the first time */
+} gs_w4a4_feed;
+gs_status gs_w4a4_feed_add(const gs_w4a4_feed *f, gs_compute *c, int64_t rows, const float *x,
+                           gs_error *err) GS_CHECKED;
+typedef struct gs_w4a4_source {
+    int64_t tokens, keep;
+    /* Every token to gs_w4a4_feed_add; called a second time if fewer than all were kept. */
+    gs_status (*inputs)(void *ctx, const gs_w4a4_feed *f, gs_error *err);
+    void *ctx;
+} gs_w4a4_source;
+/* p: empty; the caller releases it whatever happens. */
+gs_status gs_w4a4_build(gs_w4a4_plan *p, gs_compute *c, const gs_packed *w, const gs_w4a4_options *options,
+                        const gs_w4a4_source *from, gs_error *err) GS_CHECKED;
+
 /* Rows row0 .. of w (the panels given to choose, or other panels of the same rows): codes [rows, in], scale [rows]. */
 gs_status gs_w4a4_round(gs_w4a4_plan *p, gs_compute *c, const gs_packed *w, int64_t row0, int64_t rows, int8_t *codes,
                         float *scale, gs_error *err) GS_CHECKED;
