@@ -6,6 +6,45 @@
 
 #define LANES 8
 
+typedef struct diff_job {
+    const float *a, *b;
+    int64_t n, a_step, b_step;
+    double *signal, *noise;
+} diff_job;
+
+static void diff_row(void *ctx, int64_t task, int worker)
+{
+    const diff_job *job = ctx;
+    const float *a = job->a + task * job->a_step, *b = job->b + task * job->b_step;
+    double signal[LANES] = {0}, noise[LANES] = {0};
+    (void)worker;
+    int64_t i = 0;
+    for (; i + LANES <= job->n; i += LANES) {
+        for (int j = 0; j < LANES; j++) {
+            const double v = (double)a[i + j], d = (double)b[i + j] - v;
+            signal[j] += v * v;
+            noise[j] += d * d;
+        }
+    }
+    for (; i < job->n; i++) {
+        const double v = (double)a[i], d = (double)b[i] - v;
+        signal[i % LANES] += v * v;
+        noise[i % LANES] += d * d;
+    }
+    job->signal[task] = job->noise[task] = 0;
+    for (int j = 0; j < LANES; j++) {
+        job->signal[task] += signal[j];
+        job->noise[task] += noise[j];
+    }
+}
+
+void gs_rows_error(gs_compute *c, int64_t rows, int64_t n, const float *a, int64_t a_step, const float *b,
+                   int64_t b_step, double *signal, double *noise)
+{
+    diff_job job = {.a = a, .b = b, .n = n, .a_step = a_step, .b_step = b_step, .signal = signal, .noise = noise};
+    gs_pool_run(c->pool, rows, diff_row, &job);
+}
+
 static int64_t kept_rows(int64_t rows, int64_t every) { return (rows + every - 1) / every; }
 
 gs_status gs_kept_init(gs_kept *k, const gs_config *c, const gs_eval_set *set, int64_t chunk_rows, gs_error *err)
@@ -52,52 +91,14 @@ static bool is_predicted(const gs_eval_set *set, const gs_chunk *chunk, int64_t 
     return row - chunk->start[sample] >= set->first[sample];
 }
 
-typedef struct diff_job {
-    const float *a, *b;
-    int64_t n, a_step, b_step;
-    double *signal, *noise;
-} diff_job;
-
-static void diff_row(void *ctx, int64_t task, int worker)
-{
-    const diff_job *job = ctx;
-    const float *a = job->a + task * job->a_step, *b = job->b + task * job->b_step;
-    double signal[LANES] = {0}, noise[LANES] = {0};
-    (void)worker;
-    int64_t i = 0;
-    for (; i + LANES <= job->n; i += LANES) {
-        for (int j = 0; j < LANES; j++) {
-            const double v = (double)a[i + j], d = (double)b[i + j] - v;
-            signal[j] += v * v;
-            noise[j] += d * d;
-        }
-    }
-    for (; i < job->n; i++) {
-        const double v = (double)a[i], d = (double)b[i] - v;
-        signal[i % LANES] += v * v;
-        noise[i % LANES] += d * d;
-    }
-    job->signal[task] = job->noise[task] = 0;
-    for (int j = 0; j < LANES; j++) {
-        job->signal[task] += signal[j];
-        job->noise[task] += noise[j];
-    }
-}
-
 void gs_kept_compare(gs_kept *k, gs_compute *c, const gs_chunk *chunk, gs_role role, int64_t row0, int64_t rows,
                      const float *y, gs_layer_sums *to)
 {
     const int64_t n = k->out[role], first = first_kept(k, row0);
     if (first >= row0 + rows) return;
-    diff_job job = {.a = k->output[role] + first / k->every * n,
-                    .b = y + (first - row0) * n,
-                    .n = n,
-                    .a_step = n,
-                    .b_step = n * k->every,
-                    .signal = k->signal,
-                    .noise = k->noise};
     const int64_t tasks = kept_rows(row0 + rows - first, k->every);
-    gs_pool_run(c->pool, tasks, diff_row, &job);
+    gs_rows_error(c, tasks, n, k->output[role] + first / k->every * n, n, y + (first - row0) * n, n * k->every,
+                  k->signal, k->noise);
     for (int64_t i = 0; i < tasks; i++) {
         if (!is_predicted(k->set, chunk, chunk->row0 + first + i * k->every)) continue;
         to->signal[role] += k->signal[i];

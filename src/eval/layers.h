@@ -32,6 +32,9 @@ void gs_kept_release(gs_kept *k); /* accepts an all-zero struct */
 void gs_kept_store(gs_kept *k, const gs_chunk *chunk, gs_role role, int64_t row0, int64_t rows, const float *y);
 void gs_kept_compare(gs_kept *k, gs_compute *c, const gs_chunk *chunk, gs_role role, int64_t row0, int64_t rows,
                      const float *y, gs_layer_sums *to);
+/* Of each row: signal = Σ a², noise = Σ (b - a)². a, b: [rows, n], a row every a_step and b_step values. */
+void gs_rows_error(gs_compute *c, int64_t rows, int64_t n, const float *a, int64_t a_step, const float *b,
+                   int64_t b_step, double *signal, double *noise);
 /* Hidden states of the chunk, [rows, hidden] each. */
 void gs_layers_cosine(gs_compute *c, const gs_eval_set *set, const gs_chunk *chunk, int64_t hidden, const float *exact,
                       const float *served, gs_layer_sums *to);
