@@ -33,6 +33,7 @@ int gs_cmd_diff(int argc, char **argv);
 int gs_cmd_tokenize(int argc, char **argv);
 int gs_cmd_generate(int argc, char **argv);
 int gs_cmd_eval(int argc, char **argv);
+int gs_cmd_analyze(int argc, char **argv);
 int gs_cmd_synth(int argc, char **argv);
 int gs_cmd_bench(int argc, char **argv);
 int gs_cmd_version(int argc, char **argv);
@@ -40,7 +41,7 @@ int gs_cmd_help(int argc, char **argv);
 int gs_cmd_docs(int argc, char **argv); /* hidden: docs/ and the man page out of the tables */
 
 extern const gs_cli_spec gs_spec_inspect, gs_spec_verify, gs_spec_diff, gs_spec_tokenize, gs_spec_generate,
-    gs_spec_eval, gs_spec_synth, gs_spec_bench, gs_spec_version, gs_spec_help;
+    gs_spec_eval, gs_spec_analyze, gs_spec_synth, gs_spec_bench, gs_spec_version, gs_spec_help;
 
 /* The whole program: argv as main() got it. */
 int gs_cli_main(int argc, char **argv);

@@ -18,6 +18,8 @@ const gs_command gs_commands[] = {
     {"generate", "let a float checkpoint continue a text", gs_cmd_generate, &gs_spec_generate, false},
     {"eval", "measure results against their float model: perplexity, KL, layer by layer", gs_cmd_eval, &gs_spec_eval,
      false},
+    {"analyze", "measure what each linear loses when it alone is quantized, and rank them", gs_cmd_analyze,
+     &gs_spec_analyze, false},
     {"synth", "write a synthetic checkpoint of any shape", gs_cmd_synth, &gs_spec_synth, false},
     {"bench", "measure this machine, and how much of it is used", gs_cmd_bench, &gs_spec_bench, false},
     {"help", "show help for the program or for a command", gs_cmd_help, &gs_spec_help, false},

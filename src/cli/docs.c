@@ -95,6 +95,8 @@ static void add_examples(gs_str *out)
                 "glmslim quant --model_path glm-4-9b --save_directory out --dry_run");
     add_example(out, "What came out:", "glmslim inspect out");
     add_example(out, "How good it is:", "glmslim eval --model_path glm-4-9b --quant_path out --text eval.txt");
+    add_example(out, "Which linears lose most:",
+                "glmslim analyze --model_path glm-4-9b --calib_file calib.json --scheme W8A8 W4A16 --budget 5%");
     add_example(out, "Would an engine run it rightly?",
                 "glmslim verify out --model_path glm-4-9b --target vllm-ascend");
 }
