@@ -5,7 +5,7 @@
 # shellcheck source=tests/e2e/common.sh
 . "$(dirname "$0")/common.sh"
 calib=$scratch/calib.txt
-sed -n 's/^  "prompt": "\(.*\)",$/\1/p' "$GS_SOURCE_DIR/demo/calib.json" | head -n 12 >"$calib"
+sed -n 's/^  "prompt": "\(.*\)",$/\1/p' "$GS_SOURCE_DIR/demo/calib.json" | head -n 6 >"$calib"
 json=$scratch/analysis.json
 out=$scratch/out
 
@@ -22,7 +22,7 @@ figure() { sed -n '/"ranking"/,/^      \]/p' "$json" | grep -A8 "\"name\": \"$1\
 
 analyze --kl --budget 4 --threads 1
 cp "$json" "$scratch/one.json"
-says "protocol" "$out" "12 samples" "W8A8: --act_method 2" "4 linears in float (*)" "replaces the default one"
+says "protocol" "$out" "6 samples" "W8A8: --act_method 2" "4 linears in float (*)" "replaces the default one"
 says "work" "$log" "17 linears under 1 scheme" "times the work of one float pass"
 mapfile -t names < <(ranked)
 equal "linears" ${#names[@]} 17
@@ -64,7 +64,7 @@ for i in 0 1 2; do
     for name in "${names[@]}"; do [ "$name" = "${alone[i]}" ] || rest+=("$name"); done
     make "alone$i" "${rest[@]}"
 done
-head -n 8 "$GS_SOURCE_DIR/demo/eval.txt" >"$scratch/text"
+head -n 5 "$GS_SOURCE_DIR/demo/eval.txt" >"$scratch/text"
 check "eval" "$GLMSLIM" eval --model_path "$demo" --text "$scratch/text" --quiet --json "$scratch/eval.json" \
     --quant_path "$scratch"/{worst,best,alone0,alone1,alone2} >"$log" 2>&1
 mapfile -t kl < <(sed -n '/"quantized"/,$s/^      "kl_mean": *\([-0-9.eE+]*\),*$/\1/p' "$scratch/eval.json")
