@@ -8,9 +8,9 @@
  * row may not see have weight 0 and change nothing. The order is that of PyTorch 2.4's fused kernel on one thread.
  *
  * That kernel lets the length of the whole sequence into the last bits of every row. gs_attention_whole follows it there: how
- * the keys of a block are cut into chains, the scalar exponential of the keys left over from vectors of 8, and the other order of
- * products that the matrix library takes for a last block of two or three queries. Not followed: a last block of one query, and
- * fewer than 16 keys. SPDX-License-Identifier: Apache-2.0 */
+ * the keys of a block are cut into chains, the scalar exponential of the keys left over from vectors of 8, and the other orders of
+ * products that the matrix library takes for a last block of one, two or three queries and for a block of fewer than 12 keys.
+ * Not followed: components that are no multiple of 8, or more than 192. SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@
 #include "kernels/elem.h"
 #include "kernels/table.h"
 
-enum { MOST_ROWS = 96, KEYS = 512, CHAIN = 192 /* most keys of one fused chain */ };
+enum { MOST_ROWS = 96, KEYS = 512, CHAIN = 192 /* most keys of one fused chain */, FEW_KEYS = 11 };
 
 typedef struct attention_job {
     const gs_kernels *kernels;
@@ -28,6 +28,7 @@ typedef struct attention_job {
     int64_t head_tasks, query_tasks;               /* tasks per group: head runs, query runs */
     int64_t whole;                                 /* length of the sequence, if the result may depend on it; else 0 */
     int64_t apart;                                 /* queries from here on take the other order */
+    bool few;                                      /* as do all queries in a block of FEW_KEYS or less */
     float scale;
     const float *q, *k, *v;
     float *out;
@@ -110,13 +111,26 @@ static void pack_values(const attention_job *j, int64_t keys, int64_t keys_padde
     }
 }
 
-static float dot_in_lanes(const float *a, const float *b, int64_t n, int lanes)
+/* Products rounded and summed side by side. The first `head` of them come one after the other in the first sum, those from
+ * `tail` on after all. */
+static float dot_in_lanes(const float *a, const float *b, int64_t head, int64_t tail, int64_t n, int lanes)
 {
     float sum[8] = {0};
-    for (int64_t i = 0; i < n; i += lanes)
+    for (int64_t i = 0; i < head; i++) sum[0] += a[i] * b[i];
+    for (int64_t i = head; i < tail; i += lanes)
         for (int l = 0; l < lanes; l++) sum[l] += a[i + l] * b[i + l];
     for (int l = 4; l < lanes; l++) sum[l - 4] += sum[l];
-    return (sum[0] + sum[2]) + (sum[1] + sum[3]);
+    float total = (sum[0] + sum[2]) + (sum[1] + sum[3]);
+    for (int64_t i = tail; i < n; i++) total += a[i] * b[i];
+    return total;
+}
+
+/* One query: four components are taken off first; the second of the keys left over from groups of four has 4 sums like the
+ * groups, but the tail of the others. */
+static float dot_alone(const float *q, const float *k, int64_t d, int64_t left)
+{
+    if (left < 0) return dot_in_lanes(q, k, 4, d, d, 4);
+    return dot_in_lanes(q, k, 4, d - 4, d, left == 1 ? 4 : 8);
 }
 
 static int64_t first_apart(const attention_job *j, const attention_task *t)
@@ -125,15 +139,18 @@ static int64_t first_apart(const attention_job *j, const attention_task *t)
     return rows < 0 ? 0 : min_i64(rows, t->rows);
 }
 
-/* Scores of the rows apart: 4 sums side by side; 8 for the keys left over from groups of four. */
+/* Scores of the rows apart, or of all rows with few keys: 4 sums side by side; 8 for the keys left over from groups of four. */
 static void score_apart(const attention_job *j, const attention_task *t, const work_area *w, int64_t key0, int64_t keys)
 {
-    const int64_t fours = min_i64(KEYS, j->whole - key0) / 4 * 4;
-    const float *const k = j->k + key0 * j->kv_stride + t->group * j->d;
-    for (int64_t r = first_apart(j, t); r < t->rows; r++) {
-        const float *const q = j->q + (t->query + r / t->heads) * j->q_stride + (t->head + r % t->heads) * j->d;
+    const int64_t block = min_i64(KEYS, j->whole - key0), fours = block / 4 * 4, d = j->d;
+    const float *const k = j->k + key0 * j->kv_stride + t->group * d;
+    for (int64_t r = j->few && block <= FEW_KEYS ? 0 : first_apart(j, t); r < t->rows; r++) {
+        const int64_t query = t->query + r / t->heads;
+        const bool alone = query >= j->apart && j->q_rows - j->apart == 1;
+        const float *const q = j->q + query * j->q_stride + (t->head + r % t->heads) * d;
         for (int64_t key = 0; key < keys; key++)
-            w->scores[r * KEYS + key] = dot_in_lanes(q, k + key * j->kv_stride, j->d, key < fours ? 4 : 8);
+            w->scores[r * KEYS + key] = alone ? dot_alone(q, k + key * j->kv_stride, d, key < fours ? -1 : key - fours)
+                                              : dot_in_lanes(q, k + key * j->kv_stride, 0, d, d, key < fours ? 4 : 8);
     }
 }
 
@@ -272,9 +289,10 @@ void gs_attention_whole(gs_compute *c, int64_t rows, const float *q, int64_t q_s
                         int64_t kv_stride, int64_t heads, int64_t groups, int64_t d, float *out, int64_t out_stride)
 {
     const int64_t block = rows < 192 ? 32 : rows < 768 ? 64 : 256, last = rows % block;
-    const int64_t apart = d % 8 == 0 && (last == 2 || last == 3) ? rows - last : rows;
+    const int64_t apart = d % 8 == 0 && last >= 1 && last <= 3 ? rows - last : rows;
     attention_job job = {.q_rows = rows,
                          .apart = apart,
+                         .few = d % 8 == 0,
                          .whole = rows,
                          .q_stride = q_stride,
                          .kv_stride = kv_stride,

@@ -70,12 +70,9 @@ gs_status gs_reference_apply(const gs_reference_linear *r, gs_compute *c, int64_
     const int64_t n = rows * r->out;
     if (r->n_parts > 1) GS_TRY(gs_buf_alloc(&sum, (size_t)n * sizeof(float), "block sums of a product", err));
     for (int i = 0; i < r->n_parts; i++) {
-        const float *b = r->n_parts == 1 ? bias : NULL;
-        gs_gemm_f32(c, &r->part[i], rows, x + i * r->block, r->in, b, i == 0 ? y : sum.data, r->out);
+        gs_gemm_f32(c, &r->part[i], rows, x + i * r->block, r->in, i == 0 ? bias : NULL, i == 0 ? y : sum.data, r->out);
         if (i > 0) gs_add(c, n, y, sum.data);
     }
-    for (int64_t row = 0; row < rows && bias && r->n_parts > 1; row++)
-        for (int64_t o = 0; o < r->out; o++) y[row * r->out + o] += bias[o];
     gs_buf_release(&sum);
     return GS_OK;
 }

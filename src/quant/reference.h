@@ -1,5 +1,5 @@
 /* A linear in the arithmetic of the reference's CPU path: products of float32 values, one chain of fused multiply-adds per
- * block of k, k cut into blocks of GS_REFERENCE_KC (into halves below twice that), block sums added in order, the bias last.
+ * block of k, k cut into blocks of GS_REFERENCE_KC (into halves below twice that), block sums added to the bias in order.
  * This is what the matrix library behind it was observed to do with four rows or more, bit for bit. --reference_compat
  * calibrates with it, so that activation codes do not flip for arithmetic's sake and results can be compared closely; the
  * default multiplies fake-quantized values as exact integers. SPDX-License-Identifier: Apache-2.0 */
