@@ -11,7 +11,7 @@
 
 typedef struct analyze_args {
     gs_cli_common common;
-    const char *model_path, *calib_file, *budget, *work_dir, *states_memory;
+    const char *model_path, *calib_file, *text, *budget, *work_dir, *states_memory;
     const char *const *calib_texts, *const *scheme;
     int64_t samples;
     bool kl, all;
@@ -27,6 +27,9 @@ static const gs_option rows[] = {
     {"calib_texts", GS_OPT_STRINGS, FIELD(calib_texts), NULL, NULL,
      "texts on the command line, after those of the file", "", true},
     {"samples", GS_OPT_INT64, FIELD(samples), "0", NULL, "only the first so many texts; 0 = all", "", true},
+    {"text", GS_OPT_STRING, FIELD(text), NULL, NULL, "a text file to measure the loss on, instead of those texts",
+     "In windows of 510 tokens, as eval cuts them. Ranges and figures of the inputs stay those of the texts above.",
+     true},
     {"scheme", GS_OPT_STRINGS, FIELD(scheme), "W8A8", NULL, "types, or options of quant, each in one word",
      "A type stands for its first line in docs/recipes.md. A word that begins with -- is a line of quant's options "
      "that "
@@ -94,6 +97,7 @@ static gs_status run(const analyze_args *a, gs_error *err)
                             .calib_file = a->calib_file,
                             .calib_texts = a->calib_texts,
                             .samples = a->samples,
+                            .text_path = a->text,
                             .scheme = a->scheme,
                             .kl = a->kl,
                             .work_dir = a->work_dir ? a->work_dir : default_work_dir(),

@@ -87,6 +87,8 @@ char *gs_analyze_json(const gs_analysis *a, size_t *n)
     gs_json_put_text(j, "source", a->source);
     gs_json_put_int(j, "samples", a->samples);
     gs_json_put_int(j, "tokens", a->tokens);
+    gs_json_put_text(j, "text", a->text);
+    if (a->text) gs_json_put_int(j, "windows", a->windows);
     gs_json_put_int(j, "prefix", a->prefix);
     gs_json_put_int(j, "tokens_counted", a->counted);
     gs_json_put_double(j, "outlier_ratio", GS_OUTLIER_RATIO);

@@ -9,11 +9,15 @@
 static void text_head(const gs_analysis *a, gs_str *out)
 {
     char shown[300];
+    gs_str_printf(out, "%s: %lld samples, %lld tokens", gs_printable(a->source, strlen(a->source), shown, sizeof shown),
+                  (long long)a->samples, (long long)a->tokens);
+    if (a->text)
+        gs_str_printf(out, "; measured on %s: %lld windows",
+                      gs_printable(a->text, strlen(a->text), shown, sizeof shown), (long long)a->windows);
     gs_str_printf(out,
-                  "%s: %lld samples, %lld tokens, of which %lld behind the prefixes count\nloss: mean of |h' - h|² / "
-                  "|h|² behind the block with one linear quantized%s\n\n",
-                  gs_printable(a->source, strlen(a->source), shown, sizeof shown), (long long)a->samples,
-                  (long long)a->tokens, (long long)a->counted, a->kl ? "; ranked by KL(float ‖ that)" : "");
+                  ", %lld tokens behind the prefixes count\nloss: mean of |h' - h|² / |h|² behind the block with one "
+                  "linear quantized%s\n\n",
+                  (long long)a->counted, a->kl ? "; ranked by KL(float ‖ that)" : "");
 }
 
 static void text_outliers(const gs_input_figures *f, gs_str *out)

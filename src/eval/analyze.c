@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "eval/analyze_parts.h"
+#include "eval/eval.h"
+#include "eval/set.h"
 #include "format/names.h"
 
 static void message(const gs_analyzer *a, gs_level level, const char *fmt, ...) GS_PRINTF(3, 4);
@@ -68,18 +70,48 @@ static gs_status read_texts(gs_analyzer *a, gs_texts *texts, gs_error *err)
     return GS_OK;
 }
 
-/* Tokens behind the prefix count. */
+/* Tokens behind the prefix count, of what losses are measured on. */
 static void mark_tokens(gs_analyzer *a)
 {
     gs_analysis *out = a->out;
     a->counts = gs_alloc_array((size_t)a->samples.tokens + 1, 1);
-    for (int64_t s = 0; s < a->samples.count; s++)
+    for (int64_t s = a->first; s < a->samples.count; s++)
         for (int64_t t = a->samples.start[s] + out->prefix; t < a->samples.start[s + 1]; t++) {
             a->counts[t] = 1;
             out->counted++;
         }
-    out->samples = a->samples.count;
-    out->tokens = a->samples.tokens;
+    out->samples = a->observed;
+    out->tokens = a->samples.start[a->observed];
+}
+
+static void append(gs_samples *to, const gs_samples *more)
+{
+    to->start = gs_realloc_array(to->start, (size_t)(to->count + more->count) + 1, sizeof *to->start);
+    to->id = gs_realloc_array(to->id, (size_t)(to->tokens + more->tokens), sizeof *to->id);
+    for (int64_t i = 1; i <= more->count; i++) to->start[to->count + i] = to->tokens + more->start[i];
+    memcpy(to->id + to->tokens, more->id, (size_t)more->tokens * sizeof *to->id);
+    to->count += more->count;
+    to->tokens += more->tokens;
+    if (more->longest > to->longest) to->longest = more->longest;
+}
+
+/* Windows of --text behind the samples. */
+static gs_status add_text(gs_analyzer *a, const gs_tokenizer *t, gs_error *err)
+{
+    const int64_t most = a->config.max_positions - a->out->prefix;
+    const int64_t context = most < GS_EVAL_CONTEXT ? most : GS_EVAL_CONTEXT;
+    gs_eval_set set = {0};
+    if (!a->spec->text_path) return GS_OK;
+    gs_status status = gs_eval_set_text(&set, t, a->spec->text_path, context, context, err);
+    if (status == GS_OK) status = gs_eval_set_check(&set, a->config.vocab, err);
+    if (status == GS_OK) {
+        a->first = a->observed;
+        a->out->windows = set.samples.count;
+        a->out->text = gs_arena_strdup(a->out->arena, a->spec->text_path);
+        append(&a->samples, &set.samples);
+    }
+    gs_eval_set_release(&set);
+    return status;
 }
 
 static gs_status encode(gs_analyzer *a, const gs_tokenizer *t, gs_texts *texts, gs_error *err)
@@ -92,7 +124,9 @@ static gs_status encode(gs_analyzer *a, const gs_tokenizer *t, gs_texts *texts, 
     GS_TRY(read_texts(a, texts, err));
     gs_texts some = *texts;
     if (a->spec->samples > 0 && a->spec->samples < some.count) some.count = a->spec->samples;
-    return gs_samples_encode(&a->samples, t, &some, a->config.vocab, err);
+    GS_TRY(gs_samples_encode(&a->samples, t, &some, a->config.vocab, err));
+    a->observed = a->samples.count;
+    return add_text(a, t, err);
 }
 
 static gs_status open_texts(gs_analyzer *a, gs_error *err)
@@ -108,7 +142,9 @@ static gs_status open_texts(gs_analyzer *a, gs_error *err)
     gs_free(pad);
     GS_TRY(status);
     mark_tokens(a);
-    if (a->out->counted == 0) return gs_fail(err, GS_ERR_USAGE, "%s: no token of text in any sample", a->out->source);
+    if (a->out->counted == 0)
+        return gs_fail(err, GS_ERR_USAGE, "%s: there is no token to measure on",
+                       a->out->text ? a->out->text : a->out->source);
     if (a->samples.longest > a->config.max_positions)
         message(a, GS_WARNING, "the longest sample has %lld tokens, more than the model's %lld positions",
                 (long long)a->samples.longest, (long long)a->config.max_positions);
@@ -145,10 +181,11 @@ static gs_status prepare_figures(gs_analyzer *a, gs_error *err)
 
 /* ---- the passes ---- */
 
-/* Work in passes of all tokens through one block: the blocks, then multiplications of the output layer. */
+/* Work in tokens through one block: the blocks, then multiplications of the output layer. */
 static void plan_work(gs_analyzer *a)
 {
-    const double layers = (double)a->config.layers, schemes = (double)a->schemes, tokens = (double)a->samples.tokens;
+    const double layers = (double)a->config.layers, schemes = (double)a->schemes, all = (double)a->samples.tokens;
+    const double tried = all - (double)a->samples.start[a->first];
     double block = 0, mlp = 0;
     for (gs_role role = GS_QKV; role < GS_ROLES; role++) {
         int64_t out, in;
@@ -157,16 +194,16 @@ static void plan_work(gs_analyzer *a)
         mlp += role == GS_H4 || role == GS_4H ? (double)out * (double)in : 0;
     }
     const double head = (double)a->config.vocab * (double)a->config.hidden / block;
-    double whole = layers * (1 + schemes * (2 + 2 * mlp / block)) + (1 + schemes) * head;
-    a->total = tokens * layers * (1 + schemes * GS_ROLES);
+    double whole = layers * (all + tried * schemes * (2 + 2 * mlp / block)) + tried * (1 + schemes) * head;
+    a->total = layers * (all + tried * schemes * GS_ROLES);
     if (a->spec->kl) {
-        const double later = layers * (layers - 1) / 2 * GS_ROLES * schemes;
-        whole += later + layers * GS_ROLES * schemes * head;
-        a->total += tokens * later;
+        const double later = tried * layers * (layers - 1) / 2 * GS_ROLES * schemes;
+        whole += later + tried * layers * GS_ROLES * schemes * head;
+        a->total += later;
     }
     message(a, GS_INFO, "%d linears under %d scheme%s on %lld tokens: about %.0f times the work of one float pass",
             a->out->linears, a->schemes, a->schemes == 1 ? "" : "s", (long long)a->samples.tokens,
-            whole / (layers + head));
+            whole / (all * (layers + head)));
 }
 
 static gs_status begin(gs_analyzer *a, gs_error *err)

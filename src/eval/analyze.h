@@ -1,14 +1,14 @@
 /* What does it cost to quantize each linear alone? The library behind `glmslim analyze`: for every linear and every scheme the measured
  * loss, what its inputs look like, a ranking, and which linears to keep in float for a given budget.
  *
- * Definitions. Hidden states are those of the float model on the calibration samples. The loss of a linear is the mean over tokens of
+ * Definitions. Hidden states are those of the float model, on the calibration samples or on another text. The loss of a linear is the mean over tokens of
  * ‖h' - h‖² / ‖h‖², h the token's hidden state behind the linear's block, h' the same with this linear alone quantized: per token,
  * because the norm that comes next divides by the token's size. Of the output layer, h are the logits. Tokens of the prefix ([gMASK]
  * <sop>) do not count, because their huge states would hide the others; a token whose state is zero neither. KL is the mean over the
- * same tokens of KL(float ‖ with this linear alone quantized) in nats. Ranges of static types are taken from all samples first, then
+ * same tokens of KL(float ‖ with this linear alone quantized) in nats. Ranges of static types are taken from all calibration samples first, then
  * every token is quantized with the result, as engines do.
  *
- * Inputs of a linear, over all tokens: least and greatest value; kurtosis, the fourth central moment over the square of the second (3
+ * Inputs of a linear, over all tokens of the calibration samples: least and greatest value; kurtosis, the fourth central moment over the square of the second (3
  * for a normal distribution); outlier channels, those whose largest magnitude is above GS_OUTLIER_RATIO times the median of all
  * channels' largest magnitudes.
  *
@@ -37,6 +37,7 @@ typedef struct gs_analyze_spec {
     const char *calib_file; /* NULL with no calib_texts: the built-in set */
     const char *const *calib_texts;
     int64_t samples;           /* the first so many; 0 = all */
+    const char *text_path;     /* measure on this instead, in windows as eval cuts them; NULL = on the samples */
     const char *const *scheme; /* NULL-terminated names of types or option lines of quant; NULL = W8A8 */
     gs_budget budget;
     bool kl;
@@ -76,8 +77,11 @@ typedef struct gs_analyze_scheme {
 } gs_analyze_scheme;
 
 typedef struct gs_analysis {
-    const char *path, *source; /* of the samples */
-    int64_t samples, tokens, counted, prefix;
+    const char *path, *source; /* of the calibration samples */
+    const char *text;          /* that was measured on; NULL = those samples */
+    int64_t samples, tokens;   /* calibration */
+    int64_t windows, counted;  /* of the text; tokens that losses are means of */
+    int64_t prefix;            /* tokens before each sample and window */
     bool kl;
     gs_budget budget;
     int linears; /* layers·4 in the order they run, then the output layer */

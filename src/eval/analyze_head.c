@@ -50,8 +50,8 @@ static gs_status observe(batch *b, gs_error *err)
     gs_analyzer *a = b->a;
     gs_chunk chunk;
     gs_input_view_begin(&a->view[0], a, a->config.hidden);
-    for (int64_t s = 0; s < a->samples.count; s += chunk.count) {
-        chunk = gs_chunk_at(&a->samples, s);
+    for (int64_t s = 0; s < a->observed; s += chunk.count) {
+        chunk = gs_analyze_chunk(a, s);
         GS_TRY(gs_states_read(&a->states, a->stream[GS_STATES_IN], chunk.row0, chunk.rows, a->h, err));
         gs_rmsnorm(a->c, chunk.rows, a->config.hidden, a->h, b->norm, NULL, a->config.norm_eps, a->h);
         GS_TRY(gs_input_view_add(&a->view[0], a, &chunk, a->h, err));
@@ -186,7 +186,8 @@ static gs_status run_vocabulary(batch *b, gs_error *err)
         GS_TRY(gs_weight_load_rows(&b->panel, a->c, &a->checkpoint, a->tensors.head, id0, n, err));
         for (int i = 0; i < b->models; i++)
             if (b->model[i].scheme) GS_TRY(build_trial(b, &b->model[i], err));
-        for (int64_t token = 0; token < a->samples.tokens; token += TILE_ROWS) GS_TRY(run_tile(b, id0, token, err));
+        for (int64_t token = a->samples.start[a->first]; token < a->samples.tokens; token += TILE_ROWS)
+            GS_TRY(run_tile(b, id0, token, err));
         gs_analyze_tell(a, "head", 0);
     }
     return GS_OK;

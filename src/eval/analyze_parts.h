@@ -41,7 +41,9 @@ typedef struct gs_analyzer {
     const gs_family *family;
     gs_checkpoint checkpoint;
     gs_model_tensors tensors;
-    gs_samples samples;
+    gs_samples samples;    /* calibration, then windows of the text */
+    int64_t observed;      /* how many of them are looked at for ranges */
+    int64_t first;         /* the first that losses are measured on: 0, or `observed` */
     unsigned char *counts; /* [tokens] does the token count? */
     int schemes;
     gs_scheme_plan *scheme;
@@ -84,6 +86,8 @@ gs_act_params gs_input_view_act(const gs_input_view *v, const gs_scheme_plan *s)
 /* analyze_walk.c: all blocks. */
 gs_status gs_analyze_blocks(gs_analyzer *a, gs_error *err) GS_CHECKED;
 void gs_analyze_tell(gs_analyzer *a, const char *step, double token_blocks);
+/* The chunk that begins with a sample; none holds samples of both kinds. */
+gs_chunk gs_analyze_chunk(const gs_analyzer *a, int64_t sample);
 /* The stream of a block's linear under a scheme, with KL. */
 int64_t gs_analyze_stream(const gs_analyzer *a, int linear, int scheme);
 

@@ -103,13 +103,15 @@ static gs_status check_sizes(const gs_analyzer *a, const gs_scheme_plan *s, gs_e
     return GS_OK;
 }
 
+/* A word is a line of options or the name of a type. */
 static gs_status make_plan(gs_analyzer *a, const char *word, gs_scheme_plan *s, gs_error *err)
 {
-    const bool line = strncmp(word, "--", 2) == 0;
-    const gs_recipe_line *known = line || strcmp(word, "FLOAT") == 0 ? NULL : gs_recipe_line_find(word);
-    if (!line && known == NULL) return unknown_scheme(word, err);
-    s->name = word;
-    s->options = line ? word : known->options;
+    s->name = s->options = word;
+    if (strncmp(word, "--", 2) != 0) {
+        const gs_recipe_line *known = strcmp(word, "FLOAT") == 0 ? NULL : gs_recipe_line_find(word);
+        if (known == NULL) return unknown_scheme(word, err);
+        s->options = known->options;
+    }
     gs_status status = read_line(a, s, err);
     if (status == GS_OK) status = check_sizes(a, s, err);
     return status == GS_OK ? GS_OK : gs_wrap(err, "--scheme \"%s\"", word);
@@ -119,12 +121,13 @@ gs_status gs_scheme_plans(gs_analyzer *a, gs_error *err)
 {
     static const char *const usual[] = {"W8A8", NULL};
     const char *const *word = a->spec->scheme ? a->spec->scheme : usual;
+    a->schemes = 0;
     while (word[a->schemes]) a->schemes++;
     if (a->schemes > GS_ANALYZE_SCHEMES)
         return gs_fail(err, GS_ERR_USAGE, "%d schemes in one run are more than %d; run analyze more than once",
                        a->schemes, GS_ANALYZE_SCHEMES);
     a->scheme = gs_arena_alloc(a->out->arena, (size_t)(a->schemes + 1) * sizeof *a->scheme);
-    for (int i = 0; i < a->schemes; i++) GS_TRY(make_plan(a, word[i], &a->scheme[i], err));
+    for (int i = 0; word[i]; i++) GS_TRY(make_plan(a, word[i], &a->scheme[i], err));
     return GS_OK;
 }
 

@@ -41,8 +41,8 @@ static gs_status inputs(void *ctx, const gs_w4a4_feed *to, gs_error *err)
     feed *f = ctx;
     gs_chunk chunk;
     f->to = to;
-    for (int64_t s = 0; s < f->a->samples.count; s += chunk.count) {
-        chunk = gs_chunk_at(&f->a->samples, s);
+    for (int64_t s = 0; s < f->a->observed; s += chunk.count) {
+        chunk = gs_analyze_chunk(f->a, s);
         GS_TRY(feed_chunk(f, &chunk, err));
         GS_TRY(gs_check_interrupt(err));
     }
@@ -59,10 +59,9 @@ gs_status gs_analyze_build_w4a4(gs_analyzer *a, const gs_scheme_plan *s, gs_role
                                      .norm =
                                          normed ? a->block.norm[role == GS_QKV ? GS_NORM_INPUT : GS_NORM_POST] : NULL};
     feed f = {.a = a, .role = role};
-    const gs_w4a4_source from = {.tokens = a->samples.tokens,
-                                 .keep = gs_w4a4_keep(a->samples.tokens, w->k, normed),
-                                 .inputs = inputs,
-                                 .ctx = &f};
+    const int64_t tokens = a->samples.start[a->observed];
+    const gs_w4a4_source from = {
+        .tokens = tokens, .keep = gs_w4a4_keep(tokens, w->k, normed), .inputs = inputs, .ctx = &f};
     gs_w4a4_plan plan = {0};
     gs_status status = gs_w4a4_build(&plan, a->c, w, &options, &from, err);
     if (status == GS_OK) status = gs_trial_build_w4a4(&a->trial, a->c, &plan, w, a->block.bias[role], err);

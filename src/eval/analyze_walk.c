@@ -26,6 +26,13 @@ void gs_analyze_tell(gs_analyzer *a, const char *step, double token_blocks)
     watch->progress(watch->ctx, &now);
 }
 
+gs_chunk gs_analyze_chunk(const gs_analyzer *a, int64_t sample)
+{
+    gs_samples part = a->samples;
+    if (sample < a->observed) part.count = a->observed;
+    return gs_chunk_at(&part, sample);
+}
+
 int64_t gs_analyze_stream(const gs_analyzer *a, int linear, int scheme)
 {
     return GS_STATES_TRIALS + (int64_t)linear * a->schemes + scheme;
@@ -44,6 +51,7 @@ static bool wants_second(void *ctx, gs_role role) { return !wants_first(ctx, rol
 static gs_status see_input(void *ctx, gs_role role, const gs_chunk *chunk, const float *x, gs_error *err)
 {
     gs_analyzer *a = ctx;
+    if (chunk->first >= a->observed) return GS_OK;
     if (gs_input_view_add(&a->view[role], a, chunk, x, err) == GS_OK) return GS_OK;
     return gs_wrap(err, "input of %s", a->out->linear[a->at * GS_ROLES + (int)role].name);
 }
@@ -72,7 +80,7 @@ static gs_status observe(gs_analyzer *a, gs_error *err)
         gs_input_view_begin(&a->view[role], a, in);
     }
     for (int64_t s = 0; s < a->samples.count; s += chunk.count) {
-        chunk = gs_chunk_at(&a->samples, s);
+        chunk = gs_analyze_chunk(a, s);
         GS_TRY(observe_chunk(a, &chunk, err));
     }
     for (gs_role role = GS_QKV; role < GS_ROLES; role++)
@@ -167,8 +175,8 @@ static gs_status try_linear(gs_analyzer *a, int scheme, gs_role role, gs_error *
     int64_t n = 0;
     a->tried = role;
     GS_TRY(build(a, &a->scheme[scheme], role, err));
-    for (int64_t s = 0; s < a->samples.count; s += chunk.count) {
-        chunk = gs_chunk_at(&a->samples, s);
+    for (int64_t s = a->first; s < a->samples.count; s += chunk.count) {
+        chunk = gs_analyze_chunk(a, s);
         GS_TRY(run_trial(a, &chunk, err));
         GS_TRY(compare(a, &chunk, &sum, &n, err));
         if (a->spec->kl)
@@ -202,8 +210,8 @@ static gs_status carry_trials(gs_analyzer *a, gs_error *err)
     const int64_t end = a->spec->kl ? gs_analyze_stream(a, a->at * GS_ROLES, 0) : 0;
     for (int64_t stream = GS_STATES_TRIALS; stream < end; stream++) {
         gs_chunk chunk;
-        for (int64_t s = 0; s < a->samples.count; s += chunk.count) {
-            chunk = gs_chunk_at(&a->samples, s);
+        for (int64_t s = a->first; s < a->samples.count; s += chunk.count) {
+            chunk = gs_analyze_chunk(a, s);
             GS_TRY(gs_states_read(&a->states, stream, chunk.row0, chunk.rows, a->h, err));
             GS_TRY(
                 gs_block_forward(a->c, &a->block, a->at, &a->rope, &chunk, a->h, &a->scratch, NULL, GS_UNTIL_END, err));
@@ -219,7 +227,7 @@ static gs_status embed(gs_analyzer *a, gs_error *err)
 {
     gs_chunk chunk;
     for (int64_t s = 0; s < a->samples.count; s += chunk.count) {
-        chunk = gs_chunk_at(&a->samples, s);
+        chunk = gs_analyze_chunk(a, s);
         GS_TRY(gs_embed(&a->checkpoint, a->tensors.embedding, a->samples.id + chunk.row0, chunk.rows, a->h, err));
         GS_TRY(gs_states_write(&a->states, a->stream[GS_STATES_IN], chunk.row0, chunk.rows, a->h, err));
     }

@@ -75,12 +75,14 @@ above "alone, sixth over sixteenth" "${kl[3]}" "${kl[4]}"
 
 # --- every type, and lines of options
 
-analyze --samples 2 --all --quiet --budget 3% \
+head -n 2 "$GS_SOURCE_DIR/demo/eval.txt" >"$scratch/other"
+analyze --samples 2 --all --quiet --budget 3% --text "$scratch/other" \
     --scheme W8A8 W8A8_DYNAMIC W8A8S W8A16 W4A16 W4A8_DYNAMIC W4A4_FLATQUANT_DYNAMIC \
     --scheme "--act_method 3 --disable_last_linear False" "--w_bit 4 --a_bit 16 --is_lowbit True --open_outlier False --group_size 32"
 equal "schemes" "$(grep -c '"scheme": ' "$json")" 9
 equal "all measured but W4A4's output layer" "$(grep -c '"measured": false' "$json")" 1
 equal "output layer can be chosen" "$(grep -c '"stays_float": true' "$json")" 8
+says "measured on" "$out" "2 samples" "measured on $scratch/other: 1 windows"
 says "mixture" "$json" '"type": "W8A8_DYNAMIC"'
 first=$(sed -n 's/^ *"extra_bytes": \([0-9]*\),$/\1/p' "$json" | head -1)
 bytes=$(sed -n 's/^ *"bytes": \([0-9]*\),$/\1/p' "$json" | head -1)
@@ -98,6 +100,7 @@ echo '[]' >"$scratch/empty.json"
 no "no model" 2 "--model_path" --calib_file "$calib"
 no "no such texts" 3 "/nowhere.json" --model_path "$demo" --calib_file /nowhere.json
 no "no texts" 2 "holds no samples" --model_path "$demo" --calib_file "$scratch/empty.json"
+no "no such text" 3 "/nowhere.txt" --model_path "$demo" --calib_file "$calib" --text /nowhere.txt
 no "no such scheme" 2 "there is no scheme \"W8A9\": use W8A8, W8A8_DYNAMIC" --model_path "$demo" --scheme W8A9
 no "model-wide option" 2 "--anti_method says nothing" --model_path "$demo" --scheme "--anti_method m2"
 no "bad line" 2 "w_sym should be True" --model_path "$demo" --scheme "--w_sym False --a_bit 8"

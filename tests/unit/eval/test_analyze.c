@@ -336,6 +336,46 @@ static void same_everywhere(void **state)
     gs_analysis_free(c);
 }
 
+static gs_analysis *analyze_text(const char *const *texts, const char *path, const char *scheme)
+{
+    const char *const schemes[] = {scheme, NULL};
+    const gs_analyze_spec spec = {
+        .model_path = model_dir, .calib_texts = texts, .text_path = path, .scheme = schemes, .kl = true};
+    gs_analysis *a;
+    OK(gs_analyze_run(&spec, &compute, &a, ERR));
+    return a;
+}
+
+/* A type without ranges loses on a text what it loses on a sample of the same tokens, whatever the samples are; one with ranges does
+ * not, but where the prefix has the largest inputs. Figures of the inputs are the samples'. */
+static void text_of_its_own(void **state)
+{
+    (void)state;
+    static const char words[] = "And some more words of another, which is longer.";
+    static const char *const shorter[] = {"Some words.", "A few more", NULL}, *const same[] = {words, NULL};
+    char path[] = "/tmp/glmslim-text-XXXXXX";
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    OK(gs_file_write_all(path, words, sizeof words - 1, 0600, ERR));
+    for (int ranges = 0; ranges < 2; ranges++) {
+        const char *scheme = ranges ? "W8A8" : "W8A16";
+        gs_analysis *a = analyze_text(shorter, path, scheme), *b = analyze_text(same, NULL, scheme);
+        assert_true(a->samples == 2 && a->windows == 1 && b->windows == 0 && !b->text && a->counted == b->counted);
+        assert_true(a->tokens < b->tokens);
+        int equal = 0;
+        for (int i = 0; i < a->linears; i++) {
+            const gs_trial_figures *f = find(&a->scheme[0], i), *g = find(&b->scheme[0], i);
+            equal += f->loss == g->loss && f->kl == g->kl;
+            assert_true(a->linear[i].input.kurtosis != b->linear[i].input.kurtosis);
+        }
+        assert_true(ranges ? equal < a->linears / 2 : equal == a->linears);
+        gs_analysis_free(a);
+        gs_analysis_free(b);
+    }
+    unlink(path);
+}
+
 static void refused(void **state)
 {
     (void)state;
@@ -366,12 +406,18 @@ static void refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(inputs_by_hand),    cmocka_unit_test(inputs_without_spread),
-        cmocka_unit_test(kurtosis_of_signs), cmocka_unit_test(ranking),
-        cmocka_unit_test(budgets),           cmocka_unit_test(growth_skips_what_does_not_fit),
-        cmocka_unit_test(bad_budgets),       cmocka_unit_test(states_anywhere),
-        cmocka_unit_test(exact_linear),      cmocka_unit_test(whole_pass),
-        cmocka_unit_test(same_everywhere),   cmocka_unit_test(refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(inputs_by_hand),
+                                       cmocka_unit_test(inputs_without_spread),
+                                       cmocka_unit_test(kurtosis_of_signs),
+                                       cmocka_unit_test(ranking),
+                                       cmocka_unit_test(budgets),
+                                       cmocka_unit_test(growth_skips_what_does_not_fit),
+                                       cmocka_unit_test(bad_budgets),
+                                       cmocka_unit_test(states_anywhere),
+                                       cmocka_unit_test(exact_linear),
+                                       cmocka_unit_test(whole_pass),
+                                       cmocka_unit_test(same_everywhere),
+                                       cmocka_unit_test(text_of_its_own),
+                                       cmocka_unit_test(refused)};
     return cmocka_run_group_tests(tests, begin, end);
 }
