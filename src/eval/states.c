@@ -2,6 +2,7 @@
 #include "eval/states.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,7 +10,7 @@
 static gs_status open_file(gs_states *s, uint64_t bytes, const char *dir, gs_error *err)
 {
     char *path = gs_path_join(dir, "glmslim-states-XXXXXX");
-    s->file = (gs_file){.fd = mkstemp(path), .size = bytes, .path = path};
+    s->file = (gs_file){.fd = mkostemp(path, O_CLOEXEC), .size = bytes, .path = path};
     if (s->file.fd < 0)
         return gs_fail_errno(err, errno, "%s: cannot create a file for hidden states; name a directory with --work_dir",
                              dir);

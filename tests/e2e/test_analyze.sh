@@ -30,6 +30,7 @@ equal "output layer stays" "$(grep -c '"stays_float": true' "$json")" 1
 mapfile -t list < <(sed -n '/"disable_names"/,/\]/s/^ *"\(transformer[^"]*\)",*$/\1/p' "$json")
 equal "chosen" "${list[*]}" "${names[*]:0:4}"
 line=$(grep '^--disable_names ' "$out")
+words=()
 eval "words=($line)"
 equal "line for quant" "${words[*]}" "--disable_names ${names[*]:0:4}"
 analyze --kl --budget 4 --threads 2 --states_memory 1 --work_dir "$scratch" --quiet
@@ -56,26 +57,27 @@ above() {
     awk -v a="$2" -v b="$3" 'BEGIN { exit !(a > b && b > 0) }' || fail "$1: $2 is not above $3"
 }
 make worst "${list[@]}"
-make best "${names[@]: -4}"
-# Each alone: everything but one linear stays float.
-alone=("${names[0]}" "${names[5]}" "${names[15]}")
-for i in 0 1 2; do
-    rest=()
-    for name in "${names[@]}"; do [ "$name" = "${alone[i]}" ] || rest+=("$name"); done
-    make "alone$i" "${rest[@]}"
-done
-head -n 5 "$GS_SOURCE_DIR/demo/eval.txt" >"$scratch/text"
-check "eval" "$GLMSLIM" eval --model_path "$demo" --text "$scratch/text" --quiet --json "$scratch/eval.json" \
-    --quant_path "$scratch"/{worst,best,alone0,alone1,alone2} >"$log" 2>&1
-mapfile -t kl < <(sed -n '/"quantized"/,$s/^      "kl_mean": *\([-0-9.eE+]*\),*$/\1/p' "$scratch/eval.json")
-equal "results" ${#kl[@]} 5
-above "the worst in float are worth more than the best" "${kl[1]}" "$(awk -v a="${kl[0]}" 'BEGIN { print 1.5 * a }')"
-above "alone, first over sixth" "${kl[2]}" "${kl[3]}"
-above "alone, sixth over sixteenth" "${kl[3]}" "${kl[4]}"
+if [ $sanitized = no ]; then # figures, which take long there
+    make best "${names[@]: -4}"
+    # Each alone: everything but one linear stays float.
+    alone=("${names[0]}" "${names[8]}")
+    for i in 0 1; do
+        rest=()
+        for name in "${names[@]}"; do [ "$name" = "${alone[i]}" ] || rest+=("$name"); done
+        make "alone$i" "${rest[@]}"
+    done
+    head -n 3 "$GS_SOURCE_DIR/demo/eval.txt" >"$scratch/text"
+    check "eval" "$GLMSLIM" eval --model_path "$demo" --text "$scratch/text" --quiet --json "$scratch/eval.json" \
+        --quant_path "$scratch"/{worst,best,alone0,alone1} >"$log" 2>&1
+    mapfile -t kl < <(sed -n '/"quantized"/,$s/^      "kl_mean": *\([-0-9.eE+]*\),*$/\1/p' "$scratch/eval.json")
+    equal "results" ${#kl[@]} 4
+    above "the worst in float are worth more than the best" "${kl[1]}" "$(awk -v a="${kl[0]}" 'BEGIN { print 1.5 * a }')"
+    above "alone, first over ninth" "${kl[2]}" "${kl[3]}"
+fi
 
 # --- every type, and lines of options
 
-head -n 2 "$GS_SOURCE_DIR/demo/eval.txt" >"$scratch/other"
+head -n 1 "$GS_SOURCE_DIR/demo/eval.txt" >"$scratch/other"
 analyze --samples 2 --all --quiet --budget 3% --text "$scratch/other" \
     --scheme W8A8 W8A8_DYNAMIC W8A8S W8A16 W4A16 W4A8_DYNAMIC W4A4_FLATQUANT_DYNAMIC \
     --scheme "--act_method 3 --disable_last_linear False" "--w_bit 4 --a_bit 16 --is_lowbit True --open_outlier False --group_size 32"
