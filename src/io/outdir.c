@@ -194,11 +194,21 @@ static void remove_lock(const gs_outdir *o)
     gs_free(lock);
 }
 
-/* The lock file goes last but one: as long as the folder can be found with content, it can be found locked. */
+static bool goes_last(const void *ctx, const char *name)
+{
+    (void)ctx;
+    return strcmp(name, "lock") == 0 || strcmp(name, "begun") == 0;
+}
+
+/* Whoever dies here leaves something that is_leftover() knows: what tells a finished run goes last but for the lock, and as long as
+ * the folder can be found with content, it can be found locked. */
 static gs_status drop_base(gs_outdir *o, gs_error *err)
 {
-    const gs_status status = gs_tree_empty(o->base_path, "lock", err);
+    const gs_status status = gs_tree_clear(o->base_path, goes_last, NULL, err);
     if (status == GS_OK) {
+        char *begun = gs_path_join(o->base_path, "begun");
+        unlink(begun);
+        gs_free(begun);
         remove_lock(o);
         rmdir(o->base_path);
     }
@@ -230,13 +240,25 @@ static gs_status prepare(gs_outdir *o, const char *parent, bool *again, gs_error
     return GS_OK;
 }
 
+/* Of a run whose result is in place, as a whole or in part: then at least "new" has become the output, and without it there is
+ * nothing to go on with. */
+static bool is_leftover(const char *base, const char *final_path)
+{
+    struct stat st;
+    if (!gs_path_is_dir(base) || lstat(final_path, &st) != 0) return false;
+    char *fresh = gs_path_join(base, "new");
+    const bool gone = lstat(fresh, &st) != 0 && errno == ENOENT;
+    gs_free(fresh);
+    return gone || is_finished(base, final_path);
+}
+
 /* A run that was killed after its last rename has left its folder. */
 static void sweep_finished(const char *final_path)
 {
     gs_outplace p;
     if (gs_outplace_find(&p, final_path, NULL, true, NULL) != GS_OK) return;
     gs_outdir o = {.final_path = gs_strdup(p.final), .base_path = gs_strdup(p.work), .lock_fd = -1};
-    if (is_finished(p.work, p.final) && take_lock(&o, NULL) == GS_OK) (void)!drop_base(&o, NULL);
+    if (is_leftover(p.work, p.final) && take_lock(&o, NULL) == GS_OK) (void)!drop_base(&o, NULL);
     release(&o);
     gs_outplace_release(&p);
 }

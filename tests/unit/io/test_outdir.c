@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "io/outdir.h"
+#include "io/tree.h"
 
 static char *dir, *model, *out;
 
@@ -441,6 +442,37 @@ static void test_finished_replacing(void **state)
     finished_but_for_clearing(true);
 }
 
+/* Killed while it cleared its folder away: whatever is left without "new" goes, what has "new" stays. */
+static void test_dead_while_clearing(void **state)
+{
+    (void)state;
+    static const char *const left[][3] = {
+        {NULL}, {"lock"}, {"lock", "stream.0"}, {"stream.0", "journal"}, {"lock", "new"}};
+    char *base = gs_path_join(dir, ".out.glmslim-work");
+    for (size_t i = 0; i < sizeof left / sizeof left[0]; i++) {
+        const bool resumable = i == 4;
+        assert_int_equal(mkdir(out, 0750), 0);
+        put(out, "complete", "x", 0400);
+        assert_int_equal(mkdir(base, 0700), 0);
+        for (int j = 0; j < 3 && left[i][j]; j++) {
+            char *path = gs_path_join(base, left[i][j]);
+            if (strcmp(left[i][j], "new") == 0)
+                assert_int_equal(mkdir(path, 0700), 0);
+            else
+                put(base, left[i][j], "x", 0600);
+            gs_free(path);
+        }
+        FAILS(gs_outdir_check(out, model, false, &test_err), GS_ERR_USAGE, "not empty");
+        assert_int_equal(gs_path_exists(base), resumable);
+        assert_true(has(out, "complete") && entries(out) == 1);
+        OK(gs_tree_empty(out, NULL, &test_err));
+        assert_int_equal(rmdir(out), 0);
+    }
+    OK(gs_tree_empty(base, NULL, &test_err));
+    assert_int_equal(rmdir(base), 0);
+    gs_free(base);
+}
+
 /* An unfinished run's folder stays as it is, until it is taken up or cleared. */
 static void test_left(void **state)
 {
@@ -549,6 +581,7 @@ int main(void)
         CASE(test_dead_between_renames),
         CASE(test_finished),
         CASE(test_finished_replacing),
+        CASE(test_dead_while_clearing),
         CASE(test_left),
         CASE(test_dead_between_renames_overwrite),
         CASE(test_work_folder_in_the_way),
