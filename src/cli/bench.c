@@ -20,7 +20,7 @@ typedef struct bench_args {
 } bench_args;
 
 static const gs_option rows[] = {
-    {"quick", GS_OPT_FLAG, offsetof(bench_args, quick), NULL, NULL, "less of everything, in under 20 seconds", "",
+    {"quick", GS_OPT_FLAG, offsetof(bench_args, quick), NULL, NULL, "less of everything, in about half a minute", "",
      true},
     {"dir", GS_OPT_STRING, offsetof(bench_args, dir), ".", NULL, "where the disk is measured and the model is made",
      "Files of up to 2.5 GB are made there and removed.", true},
