@@ -97,6 +97,8 @@ static uint64_t outlier_bytes(const gs_job *job, bool emits)
         if (role == GS_QKV || role == GS_H4 || job->smoother->pairs) sum += (uint64_t)(kept * in) * 4;
         /* The searches work on tiles of the kept rows and on one simulated weight. */
         if (kept > 0) search = max_u64(search, (uint64_t)(out * in) * 2 + (uint64_t)(kept * in) * 4);
+        if (job->recipe->reference_compat && job->smoother->needs_first)
+            search = max_u64(search, gs_smooth_bytes(job->smoother, out, in, s->start[1], kept));
     }
     return sum + search;
 }

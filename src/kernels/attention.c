@@ -15,6 +15,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "kernels/dot.h"
 #include "kernels/elem.h"
 #include "kernels/table.h"
 
@@ -111,46 +112,26 @@ static void pack_values(const attention_job *j, int64_t keys, int64_t keys_padde
     }
 }
 
-/* Products rounded and summed side by side. The first `head` of them come one after the other in the first sum, those from
- * `tail` on after all. */
-static float dot_in_lanes(const float *a, const float *b, int64_t head, int64_t tail, int64_t n, int lanes)
-{
-    float sum[8] = {0};
-    for (int64_t i = 0; i < head; i++) sum[0] += a[i] * b[i];
-    for (int64_t i = head; i < tail; i += lanes)
-        for (int l = 0; l < lanes; l++) sum[l] += a[i + l] * b[i + l];
-    for (int l = 4; l < lanes; l++) sum[l - 4] += sum[l];
-    float total = (sum[0] + sum[2]) + (sum[1] + sum[3]);
-    for (int64_t i = tail; i < n; i++) total += a[i] * b[i];
-    return total;
-}
-
-/* One query: four components are taken off first; the second of the keys left over from groups of four has 4 sums like the
- * groups, but the tail of the others. */
-static float dot_alone(const float *q, const float *k, int64_t d, int64_t left)
-{
-    if (left < 0) return dot_in_lanes(q, k, 4, d, d, 4);
-    return dot_in_lanes(q, k, 4, d - 4, d, left == 1 ? 4 : 8);
-}
-
 static int64_t first_apart(const attention_job *j, const attention_task *t)
 {
     const int64_t rows = (j->apart - t->query) * t->heads;
     return rows < 0 ? 0 : min_i64(rows, t->rows);
 }
 
-/* Scores of the rows apart, or of all rows with few keys: 4 sums side by side; 8 for the keys left over from groups of four. */
+/* Scores of the rows apart, or of all rows with few keys. */
 static void score_apart(const attention_job *j, const attention_task *t, const work_area *w, int64_t key0, int64_t keys)
 {
-    const int64_t block = min_i64(KEYS, j->whole - key0), fours = block / 4 * 4, d = j->d;
+    const int64_t block = min_i64(KEYS, j->whole - key0), d = j->d;
     const float *const k = j->k + key0 * j->kv_stride + t->group * d;
     for (int64_t r = j->few && block <= FEW_KEYS ? 0 : first_apart(j, t); r < t->rows; r++) {
         const int64_t query = t->query + r / t->heads;
         const bool alone = query >= j->apart && j->q_rows - j->apart == 1;
         const float *const q = j->q + query * j->q_stride + (t->head + r % t->heads) * d;
-        for (int64_t key = 0; key < keys; key++)
-            w->scores[r * KEYS + key] = alone ? dot_alone(q, k + key * j->kv_stride, d, key < fours ? -1 : key - fours)
-                                              : dot_in_lanes(q, k + key * j->kv_stride, 0, d, d, key < fours ? 4 : 8);
+        for (int64_t key = 0; key < keys; key++) {
+            const float *const other = k + key * j->kv_stride;
+            w->scores[r * KEYS + key] =
+                alone ? gs_dot_of_one(q, other, d, key, block) : gs_dot_of_few(q, other, d, key, block);
+        }
     }
 }
 

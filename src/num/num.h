@@ -93,6 +93,8 @@ float gs_exp_nearest(float x); /* computed in double and rounded once */
 float gs_sin(float x);
 float gs_cos(float x);
 float gs_pow(float x, float y);
+/* As the library below the reference rounds it: a last bit off for one value in six. */
+float gs_reference_root(float x);
 double
 gs_log64(double x); /* natural logarithm within 2 ulp (1e-16 near 1); x > 0 and normal. exp64.h is the way back */
 

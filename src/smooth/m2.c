@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "smooth/form.h"
+#include "smooth/m2_float.h"
 #include "smooth/methods.h"
 
 enum { THRESHOLDS = 100, TILE = 1024 };
@@ -36,6 +37,11 @@ typedef struct search {
     int n_sets;
 } search;
 
+static float threshold(const gs_outlier_stats *stats, int k)
+{
+    return stats->std + (stats->thres_t - stats->std) * (float)k / (float)(THRESHOLDS - 1);
+}
+
 static void list_sets(search *q)
 {
     const gs_outlier_stats *const stats = q->g->stats;
@@ -45,7 +51,7 @@ static void list_sets(search *q)
     qsort(sorted, (size_t)n, sizeof *sorted, falling);
     int64_t count = n;
     for (int k = 0; k < THRESHOLDS; k++) {
-        const float t = stats->std + (stats->thres_t - stats->std) * (float)k / (float)(THRESHOLDS - 1);
+        const float t = threshold(stats, k);
         while (count > 0 && !(sorted[count - 1] > t)) count--;
         if (q->n_sets > 0 && q->set[q->n_sets - 1].count == count) continue;
         q->set[q->n_sets++] = (candidate){.first = k, .t = t, .count = count};
@@ -139,6 +145,29 @@ static gs_status measure_all(search *q, gs_smooth_choice *choice, gs_error *err)
     return GS_OK;
 }
 
+/* --reference_compat: the scales, to the last bit, of the thresholds from `first` to the next set's. */
+static gs_status pick_threshold(gs_compute *c, const gs_smooth_group *g, int first, int end, float *s,
+                                gs_smooth_choice *choice, gs_error *err)
+{
+    float t[THRESHOLDS] = {0};
+    int best = 0;
+    float *const w = gs_alloc_array((size_t)g->weight->k, sizeof *w);
+    for (int k = first; k < end; k++) t[k - first] = threshold(g->stats, k);
+    gs_status status = gs_smooth_weight_max(c, g->weight, GS_SMOOTH_LEAST, w, err);
+    if (status == GS_OK) status = gs_m2_float_pick(c, g, w, t, end - first, s, &best, err);
+    gs_free(w);
+    choice->index = first + best;
+    choice->threshold = (double)t[best];
+    return status;
+}
+
+static int end_of_set(const search *q, int first)
+{
+    for (int i = 0; i < q->n_sets; i++)
+        if (q->set[i].first > first) return q->set[i].first;
+    return THRESHOLDS;
+}
+
 /* s: the ratios when it starts, the scales when it is done. */
 static gs_status search_thresholds(gs_compute *c, const gs_smooth_group *g, float *s, gs_smooth_choice *choice,
                                    gs_error *err)
@@ -154,7 +183,8 @@ static gs_status search_thresholds(gs_compute *c, const gs_smooth_group *g, floa
     if (status == GS_OK) memcpy(s, q.s, n * sizeof *s);
     gs_form_release(&q.form);
     gs_buf_release(&memory);
-    return status;
+    if (status != GS_OK || !g->compat) return status;
+    return pick_threshold(c, g, choice->index, end_of_set(&q, choice->index), s, choice, err);
 }
 
 static gs_status scale(gs_compute *c, const gs_smooth_group *g, float *s, gs_smooth_choice *choice, gs_error *err)
@@ -176,9 +206,10 @@ static gs_status scale(gs_compute *c, const gs_smooth_group *g, float *s, gs_smo
 
 static size_t bytes(int64_t out, int64_t in, int64_t first_rows, int64_t n_rows)
 {
-    (void)first_rows;
     (void)n_rows;
-    return (size_t)((TILE + 3) * in) * sizeof(float) + gs_form_bytes(out, in);
+    const size_t form = (size_t)((TILE + 3) * in) * sizeof(float) + gs_form_bytes(out, in);
+    const size_t floats = gs_m2_float_bytes(out, in, first_rows);
+    return form > floats ? form : floats;
 }
 
 const gs_smoother gs_smoother_m2 = {.name = "m2",
