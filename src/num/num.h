@@ -95,6 +95,8 @@ float gs_cos(float x);
 float gs_pow(float x, float y);
 /* As the library below the reference rounds it: a last bit off for one value in six. */
 float gs_reference_root(float x);
+float gs_reference_pow(float x, float y);       /* likewise, one in fifty; the root for 1/2 */
+float gs_reference_pow_left(float x, double y); /* for the last n % 16 values of a vector, x normal, |y ln x| < 80 */
 double
 gs_log64(double x); /* natural logarithm within 2 ulp (1e-16 near 1); x > 0 and normal. exp64.h is the way back */
 

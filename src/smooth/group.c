@@ -31,20 +31,18 @@ float gs_smooth_ratio(float a, float alpha, float w, float beta)
     return fmaxf(gs_pow(a, alpha) / gs_pow(w, beta), GS_SMOOTH_LEAST);
 }
 
-float gs_smooth_root_ratio(float a, float w)
+float gs_smooth_reference_ratio(float a, float alpha, float w, float beta)
 {
-    return fmaxf(gs_reference_root(a) / gs_reference_root(w), GS_SMOOTH_LEAST);
+    return fmaxf(gs_reference_pow(a, alpha) / gs_reference_pow(w, beta), GS_SMOOTH_LEAST);
 }
 
 void gs_smooth_ratios(const gs_smooth_group *g, double alpha, const float *w, double beta, float *s)
 {
     const float *const a = g->stats->abs_max;
-    const bool roots = g->compat && alpha == 0.5 && beta == 0.5;
+    float (*const ratio)(float, float, float, float) = g->compat ? gs_smooth_reference_ratio : gs_smooth_ratio;
     for (int64_t i = 0; i < g->weight->k; i++) {
         const bool leave = gs_smooth_dead(g, i) && !g->compat;
-        s[i] = leave   ? 1.0f
-               : roots ? gs_smooth_root_ratio(a[i], w[i])
-                       : gs_smooth_ratio(a[i], (float)alpha, w[i], (float)beta);
+        s[i] = leave ? 1.0f : ratio(a[i], (float)alpha, w[i], (float)beta);
     }
 }
 

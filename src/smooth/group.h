@@ -13,7 +13,7 @@ int64_t gs_smooth_chunk_rows(int64_t channels);
 
 /* max(a^alpha / w^beta, 1e-5) */
 float gs_smooth_ratio(float a, float alpha, float w, float beta);
-float gs_smooth_root_ratio(float a, float w); /* of square roots, as the reference rounds them */
+float gs_smooth_reference_ratio(float a, float alpha, float w, float beta); /* powers rounded as the reference's */
 /* The same for all channels of the group with a = stats->abs_max; a dead channel gets 1 unless compat. w, s: [in]. */
 void gs_smooth_ratios(const gs_smooth_group *g, double alpha, const float *w, double beta, float *s);
 /* Was the channel zero in every sample? */

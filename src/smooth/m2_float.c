@@ -64,7 +64,7 @@ static void scales_at(const pick *p, const float *w, float t, float *s)
     for (int64_t i = 0; i < p->in; i++) {
         const float ratio = thres[i] / t;
         s[i] = 1.0f;
-        if (ratio > 1.0f) s[i] = gs_smooth_root_ratio(ratio * t, w[i]);
+        if (ratio > 1.0f) s[i] = gs_smooth_reference_ratio(ratio * t, 0.5f, w[i], 0.5f);
     }
 }
 

@@ -25,9 +25,30 @@ typedef struct search {
 typedef struct mean_job {
     const gs_outlier_stats *stats;
     float *mean; /* [channels] */
+    bool compat;
 } mean_job;
 
 enum { MEAN_COLS = 256 };
+
+/* The same in float32, with torch's order along a column: every 16 rows the sum so far moves a level up, every 256 two. Holds
+ * below 2^19 rows. */
+static void reference_mean(const gs_outlier_stats *stats, int64_t first, int64_t n, float *mean)
+{
+    enum { LEVELS = 4 };
+    float level[LEVELS][MEAN_COLS] = {{0}};
+    for (int64_t t = 0; t < stats->first_rows; t++) {
+        const float *const x = stats->first + t * stats->channels + first;
+        for (int64_t i = 0; i < n; i++) level[0][i] += fabsf(x[i]);
+        for (int j = 1; j < LEVELS && (t + 1) % ((int64_t)1 << (4 * j)) == 0; j++)
+            for (int64_t i = 0; i < n; i++) {
+                level[j][i] += level[j - 1][i];
+                level[j - 1][i] = 0.0f;
+            }
+    }
+    for (int j = 1; j < LEVELS; j++)
+        for (int64_t i = 0; i < n; i++) level[0][i] += level[j][i];
+    for (int64_t i = 0; i < n; i++) mean[i] = level[0][i] / (float)stats->first_rows;
+}
 
 static void mean_task(void *ctx, int64_t task, int worker)
 {
@@ -37,6 +58,10 @@ static void mean_task(void *ctx, int64_t task, int worker)
     const int64_t first = task * MEAN_COLS,
                   n = stats->channels - first < MEAN_COLS ? stats->channels - first : MEAN_COLS;
     double sum[MEAN_COLS] = {0};
+    if (j->compat) {
+        reference_mean(stats, first, n, j->mean + first);
+        return;
+    }
     for (int64_t t = 0; t < stats->first_rows; t++) {
         const float *const x = stats->first + t * stats->channels + first;
         for (int64_t i = 0; i < n; i++) sum[i] += (double)fabsf(x[i]);
@@ -51,11 +76,11 @@ static void set_scales(const gs_smooth_group *g, const float *mean, float r, flo
     float least = INFINITY, greatest = 0;
     for (int64_t i = 0; i < n; i++) {
         if (mean[i] == 0.0f && !g->compat) continue;
-        s[i] = fmaxf(gs_pow(mean[i], r), 1e-4f);
+        s[i] = fmaxf(g->compat ? gs_reference_pow(mean[i], r) : gs_pow(mean[i], r), 1e-4f);
         least = fminf(least, s[i]);
         greatest = fmaxf(greatest, s[i]);
     }
-    const float middle = sqrtf(greatest * least);
+    const float middle = g->compat ? gs_reference_root(greatest * least) : sqrtf(greatest * least);
     for (int64_t i = 0; i < n; i++) s[i] = mean[i] == 0.0f && !g->compat ? 1.0f : s[i] / middle;
 }
 
@@ -153,7 +178,7 @@ static gs_status search_exponents(search *q, gs_error *err)
     const gs_outlier_stats *const stats = q->g->stats;
     const int64_t n = stats->channels;
     gs_packed inputs;
-    mean_job mean = {.stats = stats, .mean = q->d};
+    mean_job mean = {.stats = stats, .mean = q->d, .compat = q->g->compat};
     gs_pool_run(q->c->pool, (n + MEAN_COLS - 1) / MEAN_COLS, mean_task, &mean);
     for (int e = 0; e < EXPONENTS; e++) set_scales(q->g, q->d, (float)((double)e / EXPONENTS), q->s + e * n);
 

@@ -21,14 +21,18 @@ static gs_status scale(gs_compute *c, const gs_smooth_group *g, float *s, gs_smo
 }
 
 /* A value row gets the mean of the scales its query heads ask for. */
-static void fold_heads(const gs_smooth_pair *p, float *s)
+static void fold_heads(const gs_smooth_pair *p, bool compat, float *s)
 {
     const int64_t values = p->groups * p->head_dim, ratio = p->heads / p->groups;
     float *const one = gs_alloc_array((size_t)values, sizeof *one);
     for (int64_t row = 0; row < values; row++) {
         double sum = 0;
-        for (int64_t head = 0; head < ratio; head++) sum += (double)s[gs_pair_channel(p, row, head)];
-        one[row] = (float)(sum / (double)ratio);
+        float single = 0; /* the reference's */
+        for (int64_t head = 0; head < ratio; head++) {
+            sum += (double)s[gs_pair_channel(p, row, head)];
+            single += s[gs_pair_channel(p, row, head)];
+        }
+        one[row] = compat ? single / (float)ratio : (float)(sum / (double)ratio);
     }
     gs_pair_spread(p, one, s);
     gs_free(one);
@@ -40,7 +44,7 @@ static gs_status pair(gs_compute *c, const gs_smooth_group *g, const gs_smooth_p
     gs_pair_rule rule;
     GS_TRY(gs_pair_rule_find(g, p, &rule, err));
     GS_TRY(ratios(c, g, s, choice, err));
-    if (rule == GS_PAIR_GROUPED) fold_heads(p, s);
+    if (rule == GS_PAIR_GROUPED) fold_heads(p, g->compat, s);
     gs_pair_divisors(g, p, rule, s, div);
     return gs_smooth_finish(g, s, choice, err);
 }

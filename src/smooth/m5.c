@@ -77,16 +77,25 @@ static float threshold(int64_t n, const float *x, bool upper)
     return fine;
 }
 
+/* The reference raises the channels beyond, put side by side, in groups of 16, and what is left in double. */
+static float power(float x, int64_t index, int64_t count, bool compat)
+{
+    if (!compat) return gs_pow(x, rate);
+    return index < count / 16 * 16 ? gs_reference_pow(x, rate) : gs_reference_pow_left(x, 0.7);
+}
+
 /* (x/edge)^rate for the channels beyond the threshold, where edge is the outermost of the others; 1 elsewhere, and everywhere
  * if edge has not the sign of an outermost value. s is raised to it. */
-static void raise(int64_t n, const float *x, float limit, bool upper, float *s)
+static void raise(int64_t n, const float *x, float limit, bool upper, bool compat, float *s)
 {
     float edge = upper ? -INFINITY : INFINITY;
     for (int64_t i = 0; i < n; i++)
         if (upper ? x[i] <= limit && x[i] > edge : x[i] >= limit && x[i] < edge) edge = x[i];
     if (upper ? !(edge > 0.0f) : !(edge < 0.0f)) return;
+    int64_t count = 0, beyond = 0;
+    for (int64_t i = 0; i < n; i++) count += upper ? x[i] > limit : x[i] < limit;
     for (int64_t i = 0; i < n; i++)
-        if (upper ? x[i] > limit : x[i] < limit) s[i] = fmaxf(s[i], gs_pow(x[i] / edge, rate));
+        if (upper ? x[i] > limit : x[i] < limit) s[i] = fmaxf(s[i], power(x[i] / edge, beyond++, count, compat));
 }
 
 static gs_status scale(gs_compute *c, const gs_smooth_group *g, float *s, gs_smooth_choice *choice, gs_error *err)
@@ -98,8 +107,8 @@ static gs_status scale(gs_compute *c, const gs_smooth_group *g, float *s, gs_smo
     const float upper = threshold(n, stats->max, true), lower = threshold(n, stats->min, false);
     choice->threshold = (double)upper;
     for (int64_t i = 0; i < n; i++) s[i] = 1.0f;
-    raise(n, stats->max, upper, true, s);
-    raise(n, stats->min, lower, false, s);
+    raise(n, stats->max, upper, true, g->compat, s);
+    raise(n, stats->min, lower, false, g->compat, s);
     return gs_smooth_finish(g, s, choice, err);
 }
 

@@ -163,7 +163,9 @@ static void fold_heads(const gs_smooth_group *g, const gs_smooth_pair *p, const 
             w_top = fmaxf(w_top, w[channel]);
         }
         const bool leave = a_top == 0.0f && !g->compat;
-        one[row] = leave ? 1.0f : gs_smooth_ratio(a_top, (float)choice->alpha, w_top, (float)choice->beta);
+        one[row] = leave ? 1.0f
+                         : (g->compat ? gs_smooth_reference_ratio : gs_smooth_ratio)(a_top, (float)choice->alpha, w_top,
+                                                                                     (float)choice->beta);
     }
     gs_pair_spread(p, one, w);
     gs_free(one);

@@ -237,6 +237,27 @@ static void root_of_the_reference(void **state)
     assert_true(gs_reference_root(2.0f) == 0x1.6a09e6p+0f && gs_reference_root(1000.0f) == 0x1.f9f6e4p+4f);
 }
 
+/* Likewise of x.pow(y) for four exponents, the same values. */
+static void power_of_the_reference(void **state)
+{
+    (void)state;
+    const float exponents[] = {0.9f, 0.1f, 0.7f, -0.35f};
+    uint64_t hash = 14695981039346656037u;
+    for (int e = 0; e < 4; e++) {
+        uint32_t number = 1;
+        for (int i = 0; i < 4096; i++) {
+            number = number * 1664525u + 1013904223u;
+            const float y = gs_reference_pow(gs_f32_from_bits(0x20000000u + (number >> 2)), exponents[e]);
+            for (int k = 0; k < 4; k++) hash = (hash ^ (gs_f32_bits(y) >> (8 * k) & 0xFF)) * 1099511628211u;
+        }
+    }
+    assert_true(hash == 0x5c45d386df870e79u);
+    assert_true(gs_reference_pow(3.0f, 1.0f) == 3.0f && gs_reference_pow(3.0f, 0.0f) == 1.0f);
+    assert_true(gs_reference_pow(0.0f, 0.9f) == 0.0f && gs_reference_pow(2.0f, 0.5f) == gs_reference_root(2.0f));
+    assert_true(gs_reference_pow(0x1p120f, 1.5f) == INFINITY && gs_reference_pow(0x1p-120f, 1.5f) == 0.0f);
+    assert_true(gs_reference_pow_left(2.0f, 0.7) == (float)pow(2.0, 0.7));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,7 +265,7 @@ int main(void)
         cmocka_unit_test(test_double_log_and_exp),       cmocka_unit_test(test_exp_is_the_same_in_vector_form),
         cmocka_unit_test(test_sin_and_cos_are_accurate), cmocka_unit_test(test_sin_and_cos_at_the_edges),
         cmocka_unit_test(test_pow_is_accurate),          cmocka_unit_test(test_pow_at_the_edges),
-        cmocka_unit_test(root_of_the_reference),
+        cmocka_unit_test(root_of_the_reference),         cmocka_unit_test(power_of_the_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
