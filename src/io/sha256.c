@@ -214,6 +214,11 @@ static int by_name(const void *left, const void *right)
     return strcmp(a->name, b->name);
 }
 
+static void sort(gs_checksums *c)
+{
+    if (c->n > 1) qsort(c->file, (size_t)c->n, sizeof *c->file, by_name); /* not with NULL */
+}
+
 static gs_status list(gs_checksums *c, const char *dir, gs_error *err)
 {
     DIR *d = opendir(dir);
@@ -228,7 +233,7 @@ static gs_status list(gs_checksums *c, const char *dir, gs_error *err)
     }
     closedir(d);
     GS_TRY(status);
-    qsort(c->file, (size_t)c->n, sizeof *c->file, by_name);
+    sort(c);
     return GS_OK;
 }
 
@@ -266,7 +271,7 @@ gs_status gs_checksums_add(gs_checksums *c, const char *name, const void *data, 
     gs_checksum *f = append(c, name);
     f->bytes = n;
     const gs_status status = gs_sha256_bytes(data, n, f->sha256, err);
-    qsort(c->file, (size_t)c->n, sizeof *c->file, by_name);
+    sort(c);
     return status;
 }
 
@@ -352,7 +357,7 @@ gs_status gs_checksums_parse(gs_checksums *c, const char *text, size_t n, const 
                            (long long)number);
         }
     }
-    qsort(c->file, (size_t)c->n, sizeof *c->file, by_name);
+    sort(c);
     for (int i = 1; i < c->n; i++) {
         if (strcmp(c->file[i - 1].name, c->file[i].name) != 0) continue;
         const gs_status status = gs_fail(err, GS_ERR_FILE, "%s: %s is listed twice", path, c->file[i].name);
