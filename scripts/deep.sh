@@ -109,7 +109,7 @@ stage_aarch64() {
 }
 
 stage_tsan() {
-    TSAN_OPTIONS=halt_on_error=1 suite tsan tsan -E '^(house_checks|e2e_bench|e2e_memory|e2e_max_memory)$' --timeout 1800
+    TSAN_OPTIONS=halt_on_error=1 suite tsan tsan -E '^(house_checks|kernels_compute|e2e_bench|e2e_memory|e2e_max_memory)$' --timeout 1800
 }
 
 # One case of every scheme's arithmetic, the whole program under memcheck: wrong reads and writes, unset values, lost memory.

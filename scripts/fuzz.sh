@@ -27,7 +27,7 @@ for target in "${targets[@]}"; do
     [ ! -f "tests/fuzz/$target.dict" ] || words=("-dict=tests/fuzz/$target.dict")
     start=$(date +%s)
     # libFuzzer's lines get the second at which they were printed.
-    nice -n 19 "build/fuzz/tests/fuzz/fuzz_$target" -max_total_time="$seconds" -max_len=16384 -timeout=10 -rss_limit_mb=2048 \
+    nice -n 19 "build/fuzz/tests/fuzz/fuzz_$target" -max_total_time="$seconds" -max_len=16384 -timeout=60 -rss_limit_mb=2048 \
         -print_final_stats=1 "${words[@]}" -artifact_prefix="build/fuzz/findings/$target-" "$grown" "tests/fuzz/corpus/$target" 2>&1 |
         while IFS= read -r line; do printf '%s %s\n' "$(date +%s)" "$line"; done >"$log"
     status=${PIPESTATUS[0]}
