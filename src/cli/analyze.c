@@ -107,11 +107,7 @@ static gs_status run(const analyze_args *a, gs_error *err)
     gs_status status = gs_compute_open(&compute, a->common.threads, err);
     if (status == GS_OK) status = gs_analyze_run(&spec, &compute, &found, err);
     if (status == GS_OK) status = print(a, found, err);
-    if (status == GS_OK) {
-        char note[96];
-        snprintf(note, sizeof note, "%.1f s, %.0f MB at most", gs_seconds() - start, (double)gs_rss_peak() / 1e6);
-        gs_screen_note(note);
-    }
+    if (status == GS_OK) gs_screen_spent(start);
     gs_analysis_free(found);
     gs_compute_close(&compute);
     return status;

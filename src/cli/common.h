@@ -60,6 +60,7 @@ void gs_screen_quiet(bool quiet);
 void gs_screen_error(const char *text);
 void gs_screen_warning(const char *text);
 void gs_screen_note(const char *text);         /* not with --quiet */
+void gs_screen_spent(double start);            /* a note: seconds since then, and the most memory that was in use */
 void gs_screen_progress(const gs_progress *p); /* not with --quiet */
 void gs_screen_clear(void);                    /* remove the progress line */
 /* Text of the progress line in at most `width` columns. */

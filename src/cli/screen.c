@@ -92,6 +92,13 @@ void gs_screen_note(const char *text)
     if (!screen.quiet) say("", text);
 }
 
+void gs_screen_spent(double start)
+{
+    char note[96];
+    snprintf(note, sizeof note, "%.1f s, %.0f MB at most", gs_seconds() - start, (double)gs_rss_peak() / 1e6);
+    gs_screen_note(note);
+}
+
 static void short_time(double s, char out[32])
 {
     const long long t = (long long)(s + 0.5);
