@@ -1,10 +1,12 @@
 #!/bin/bash
-# The same bytes for any number of threads, any instruction set, any memory limit, and on any machine: the documented recipe on the
-# mini model, its relatives on a smaller one. Every file is compared by SHA-256 within this run, and all but the two that name
-# the program's version with determinism.sha256, whose hashes another machine has made. After a change that is meant to change
+# The same bytes for any number of threads, any instruction set, any memory limit, resumed or not, with the input or the output in any
+# number of files, and on any machine: the documented recipe on the mini model, its relatives on a smaller one. Every file is
+# compared by SHA-256 within this run, and all but the two that name the program's version with determinism.sha256, whose
+# hashes another machine has made. After a change that is meant to change
 # results: DETERMINISM_PRINT=1 prints the new lines. SPDX-License-Identifier: Apache-2.0
 # shellcheck source=tests/e2e/common.sh
 . "$(dirname "$0")/common.sh"
+: "${CRASH:?the library that kills}"
 if [ $sanitized = yes ]; then
     echo "SKIP: equal bytes, not memory; every instruction set runs under the sanitizer in the tests of kernels"
     exit 77
@@ -17,6 +19,8 @@ echo "instruction sets: ${rungs[*]}"
 list=$GS_SOURCE_DIR/tests/e2e/determinism.sha256
 tiny model
 
+# unnamed DIGEST: without the two files that name the program's version.
+unnamed() { grep -v '  glmslim_' <<<"$1"; }
 # run THREADS SET OPTION…: the digest of the output directory, in $got.
 run() {
     local out=$scratch/out threads=$1 rung=$2
@@ -50,7 +54,7 @@ same() {
 # stored NAME DIGEST: as it was on the machine that made the list.
 stored() {
     local hash
-    hash=$(grep -v '  glmslim_' <<<"$2" | sha256sum | cut -d' ' -f1)
+    hash=$(unnamed "$2" | sha256sum | cut -d' ' -f1)
     [ -z "${DETERMINISM_PRINT:-}" ] || echo "$hash  $1"
     equal "$1, stored hash" "$(grep -Fx -- "$hash  $1" "$list")" "$hash  $1"
 }
@@ -60,7 +64,22 @@ bounded() {
     shift 2
     limit=$("$quant" --quiet --dry_run --save_directory "$scratch/none" --threads 3 "$@" --max_memory 1M 2>&1 | sed -n 's/.* needs \([0-9]*M\);.*/\1/p')
     run 3 "$best" "$@" --max_memory "$limit"
-    equal "$name, --max_memory $limit" "$(grep -v '  glmslim_' <<<"$got")" "$(grep -v '  glmslim_' <<<"${results[$index]}")"
+    equal "$name, --max_memory $limit" "$(unnamed "$got")" "$(unnamed "${results[$index]}")"
+}
+# resumed NAME INDEX RECORDS OPTION…: killed after so many records of its journal and gone on with by another number of threads, on
+# another set, under the least limit of memory: the bytes of result INDEX.
+resumed() {
+    local name=$1 index=$2 records=$3 yard=$scratch/yard limit words
+    shift 3
+    words=(--save_directory "$yard/out" --checkpoint_interval 0 "$@")
+    rm -rf "$yard" "$yard".*
+    mkdir "$yard"
+    { CRASH_DIR=$yard CRASH_RECORDS=$records LD_PRELOAD=$CRASH GLMSLIM_CPU=$best "$quant" --quiet --threads 3 "${words[@]}" >"$log" 2>&1; } 2>/dev/null
+    equal "$name, resumed: killed" $? 137
+    limit=$("$quant" --quiet --dry_run --threads 1 "${words[@]}" --max_memory 1M 2>&1 | sed -n 's/.* needs \([0-9]*M\);.*/\1/p')
+    GLMSLIM_CPU=${rungs[-2]-$best} "$quant" --threads 1 "${words[@]}" --max_memory "$limit" >"$log" 2>&1 || fail "$name, resumed: $(cat "$log")"
+    says "$name, resumed" "$log" "going on with what an earlier run has left: "
+    equal "$name, resumed" "$(unnamed "$(digest "$yard/out")")" "$(unnamed "${results[$index]}")"
 }
 # ways THREADS…: those on the best set, and every other set with 2.
 all_ways() {
@@ -96,6 +115,23 @@ same "other linears, float32, shards, mindie" "${ways[@]}" -- "${small[@]}" --sa
 same "reference_compat" "${ways[@]}" -- "${small[@]}" --reference_compat --act_method 2
 bounded "documented recipe, three samples" 1 --model_path "$demo" "${documented[@]}" --calib_file "$scratch/short.txt"
 bounded "act_method 3" 4 "${small[@]}" --act_method 3
+resumed "act_method 2" 3 2 "${small[@]}" --act_method 2
+resumed "disable_level L2" 5 3 "${small[@]}" --disable_level L2
+resumed "other linears, float32, shards, mindie" 7 2 "${small[@]}" --save_dtype float32 --part_file_size 1 --mindie_format \
+    --use_kvcache_quant True --disable_names transformer.encoder.layers.0.self_attention.dense
+
+# The model in one file, and in one for each few tensors.
+for bytes in 100000000 20000; do
+    tiny model --shard_bytes $bytes
+    run 2 "$best" "${small[@]}" --act_method 2
+    equal "input in files of $bytes bytes" "$(unnamed "$got")" "$(unnamed "${results[3]}")"
+done
+# The result in one file or more: the same tensors and descriptions.
+run 2 "$best" "${small[@]}" --act_method 2 --part_file_size 1
+mv "$scratch/out" "$scratch/shards"
+run 2 "$best" "${small[@]}" --act_method 2
+check "result in files of 1 GiB" "$GLMSLIM" diff --quiet "$scratch/out" "$scratch/shards" >"$log"
+
 # Comparing means something: these recipes give different weights. (act_method 3 may choose what 2 does.)
 weights() { awk '/weight.*safetensors/ { print $1 }' <<<"${results[$1]}" | head -1; }
 equal "different recipes differ" "$(for i in 0 1 2 3 5 6 7; do weights $i; done | sort | uniq | wc -l)" 7
