@@ -25,6 +25,10 @@ stop() {
     CRASH_DIR=$yard CRASH_RECORDS=$records LD_PRELOAD=$CRASH run "$@" 2>/dev/null
     equal "stopped after $records: exit code" $? 137
     equal "stopped after $records: private" "$(stat -c %a "$folder")" 700
+    # Of each stream two generations at most; beside them the result as far as it goes, and little else.
+    equal "stopped after $records: files" "$(cd "$folder" && find . -type f | grep -vE '^\./([a-z]+-stream\.[01]|journal|begun|lock|new/.*)$')" ""
+    check "stopped after $records: size of the rest" [ "$(find "$folder" -type f ! -name '*-stream.[01]' -printf '%s\n' |
+        awk '{ sum += $1 } END { print sum + 0 }')" -le $((result_bytes + 65536)) ]
 }
 # go_on NAME TEXT OPTION…: the next command ends with the expected bytes, and says where it began.
 go_on() {
@@ -71,6 +75,7 @@ recipe() {
     mkdir "$yard"
     run || fail "undisturbed: $(cat "$log")"
     expected=$(digest "$yard/out")
+    result_bytes=$(find "$yard/out" -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum + 0 }')
     equal "undisturbed: left behind" "$(ls -A "$yard")" out
 }
 
