@@ -13,11 +13,12 @@ evaluate() { check "eval ${*: -1}" "$GLMSLIM" eval --model_path "$demo" --quiet 
 # quantized KEY: that number of every result, one per line
 quantized() { sed -n "/\"quantized\"/,\$s/^      \"$1\": *\([-0-9.eE+]*\),*\$/\1/p" "$json"; }
 
+calib=$GS_SOURCE_DIR/demo/calib.json
 # make NAME OPTION…: the mini model quantized into $scratch/NAME
 make() {
     local name=$1
     shift
-    check "$name runs" "$quant" --model_path "$demo" --save_directory "$scratch/$name" --calib_file "$GS_SOURCE_DIR/demo/calib.json" \
+    check "$name runs" "$quant" --model_path "$demo" --save_directory "$scratch/$name" --calib_file "$calib" \
         --anti_file "$GS_SOURCE_DIR/demo/anti.json" --quiet "$@" >"$log" 2>&1
 }
 
@@ -68,6 +69,7 @@ check "threads do not show" cmp -s "$json" "$scratch/one.json"
 # --- every scheme, from the checkpoint's own types. Fewer bits cost more; float costs nothing.
 
 schemes_text=$text
+calib=$(samples)
 if [ $sanitized = yes ]; then # the order holds on a part of the text, which takes less long
     schemes_text=$scratch/part.txt
     head -n 10 "$text" >"$schemes_text"

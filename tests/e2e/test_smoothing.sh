@@ -5,7 +5,7 @@
 # shellcheck source=tests/e2e/common.sh
 . "$(dirname "$0")/common.sh"
 
-recipe=(--model_path "$demo" --calib_file "$GS_SOURCE_DIR/demo/calib.json" --anti_file "$GS_SOURCE_DIR/demo/anti.json"
+recipe=(--model_path "$demo" --calib_file "$(samples)" --anti_file "$GS_SOURCE_DIR/demo/anti.json"
     --act_method 1 --threads)
 
 # once NAME THREADS OPTION…: runs into $scratch/NAME, table in $log
