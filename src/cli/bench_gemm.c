@@ -83,6 +83,23 @@ double gs_bench_refresh_peak(gs_bench_context *x, gs_gemm_kind kind)
     return rate;
 }
 
+/* The kernel alone, between measurements of the peak. */
+static gs_status measure_kernel(gs_bench_context *x, gs_gemm_kind kind, gs_error *err)
+{
+    gs_bench *b = x->bench;
+    const bool brief = gs_bench_is_brief(b, x->compute.rung);
+    double share[GS_BENCH_ROUNDS], before = gs_bench_refresh_peak(x, kind), rate;
+    for (int round = 0; round < GS_BENCH_ROUNDS; round++) {
+        GS_TRY(gs_compute_kernel_alone(&x->compute, kind, brief ? 0.004 : 0.04, b->spec.by_cpu_time, &rate, err));
+        const double after = gs_bench_refresh_peak(x, kind);
+        share[round] = rate / (0.5 * (before + after));
+        before = after;
+    }
+    find_peak(b, x->compute.rung, kind, gs_pool_threads(x->compute.pool))->kernel =
+        gs_bench_median(share, GS_BENCH_ROUNDS);
+    return GS_OK;
+}
+
 double gs_bench_median(double *x, int n)
 {
     for (int i = 1; i < n; i++)
@@ -261,6 +278,8 @@ gs_status gs_bench_run_gemm(gs_bench *b, gs_rung rung, gs_error *err)
     gs_bench_context x[2] = {{.bench = b}, {.bench = b}};
     gs_status status = GS_OK;
     for (int t = 0; t < b->n_counts && status == GS_OK; t++) status = gs_bench_open(&x[t], b, rung, b->counts[t], err);
+    for (gs_gemm_kind kind = 0; kind < GS_GEMM_KINDS; kind++)
+        for (int t = 0; t < b->n_counts && status == GS_OK; t++) status = measure_kernel(&x[t], kind, err);
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0] && status == GS_OK; i++)
         status = run_kind(b, x, &kinds[i], err);
     for (int t = 0; t < b->n_counts; t++) gs_bench_close(&x[t]);

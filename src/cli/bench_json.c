@@ -38,6 +38,7 @@ static void put_peaks(gs_json_out *j, const gs_bench *b)
         gs_json_put_string(j, "arithmetic", gs_bench_kind_name(p->kind));
         gs_json_put_int(j, "threads", p->threads);
         gs_json_put_double(j, "per_s", p->per_s);
+        gs_json_put_double(j, "kernel_share", p->kernel);
         gs_json_out_end(j);
     }
     gs_json_out_end(j);

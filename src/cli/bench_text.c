@@ -6,11 +6,12 @@
 
 static void add_peaks(const gs_bench *b, gs_str *out)
 {
-    gs_str_adds(out, "\narithmetic peak, register-only loops       Gop/s\n");
+    gs_str_adds(out, "\narithmetic peak, register-only loops       Gop/s   kernel alone, operands in the caches\n");
     for (int i = 0; i < b->n_peaks; i++) {
         const gs_bench_peak *p = &b->peaks[i];
-        gs_str_printf(out, "  %-12s %-6s %3d thread%s %13.1f\n", gs_rung_name(p->rung), gs_bench_kind_name(p->kind),
-                      p->threads, p->threads == 1 ? " " : "s", p->per_s * 1e-9);
+        gs_str_printf(out, "  %-12s %-6s %3d thread%s %13.1f   %4.0f %%\n", gs_rung_name(p->rung),
+                      gs_bench_kind_name(p->kind), p->threads, p->threads == 1 ? " " : "s", p->per_s * 1e-9,
+                      100 * p->kernel);
     }
 }
 

@@ -38,6 +38,10 @@ size_t gs_compute_scratch_bytes(int threads);
 double gs_compute_peak(gs_compute *c, gs_gemm_kind kind, int rounds);
 /* The same with rounds of any length; cpu_time: by processor time, on a machine with other work. */
 double gs_compute_peak_by(gs_compute *c, gs_gemm_kind kind, int rounds, double round_seconds, bool cpu_time);
+/* What the inner kernel of these products reaches alone, with packed operands in the caches: one round, operations per second
+ * on all threads of c. What a product loses beside it goes to packing, memory and the ends of tiles. GS_ERR_MEMORY. */
+gs_status gs_compute_kernel_alone(gs_compute *c, gs_gemm_kind kind, double round_seconds, bool cpu_time, double *per_s,
+                                  gs_error *err) GS_CHECKED;
 /* Seconds so far for differences: the clock, or processor time of all threads over their number. */
 double gs_compute_seconds(const gs_compute *c, bool cpu_time);
 

@@ -16,6 +16,7 @@ check "runs" run
 # A machine may change its pace between a peak and a product: once more before it is a failure.
 within "$scratch/b.json" share 0 1.1 1 >/dev/null || run
 check "shares" within "$scratch/b.json" share 0 1.1 30
+check "kernels alone" within "$scratch/b.json" kernel_share 0 1.2 3
 check "peaks" within "$scratch/b.json" per_s 1e6 1e16 30
 check "bandwidths" within "$scratch/b.json" bytes_per_s 1e5 1e13 20
 check "products of the block" within "$scratch/b.json" share_products 0 1 1
