@@ -91,7 +91,7 @@ refused() {
         cd "$place" || exit 99
         # No file, however it lies about sizes, may cost much memory.
         [ $sanitized = yes ] || ulimit -v 3000000
-        timeout 120 "$quant" --save_directory out "$@"
+        timeout $((120 * ${GS_PATIENCE:-1})) "$quant" --save_directory out "$@"
     ) >"$log" 2>&1
     got=$?
     equal "$name: exit code" $got "$status"

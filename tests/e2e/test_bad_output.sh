@@ -21,7 +21,7 @@ place() {
     done
     shift
     before=$(snapshot)
-    (cd "$yard" && timeout 120 ${as[@]+"${as[@]}"} "${run[@]}" --save_directory "$out" "$@") >"$log" 2>&1
+    (cd "$yard" && timeout $((120 * ${GS_PATIENCE:-1})) ${as[@]+"${as[@]}"} "${run[@]}" --save_directory "$out" "$@") >"$log" 2>&1
     got=$?
     equal "$name: exit code" $got "$status"
     says "$name" "$log" "error: " ${texts[@]+"${texts[@]}"}

@@ -24,7 +24,7 @@ judge() {
         argv+=("$word")
     done
     rm -rf "$work/out" && mkdir "$work/out"
-    (cd "$work/out" && timeout 120 "$program" --save_dtype float32 --reference_compat "${argv[@]}") >"$work/log" 2>&1
+    (cd "$work/out" && timeout $((120 * ${GS_PATIENCE:-1})) "$program" --save_dtype float32 --reference_compat "${argv[@]}") >"$work/log" 2>&1
     status=$?
     # Messages may be folded to the terminal's width.
     log=$(tr -s '[:space:]' ' ' <"$work/log")

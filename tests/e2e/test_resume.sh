@@ -137,8 +137,15 @@ no "another configuration" 2 "config.json had another" --
 rm -r "$scratch/model"
 mv "$scratch/kept" "$scratch/model"
 touch -d '2021-01-01' "$scratch"/model/*.safetensors
-LC_ALL=C sed 's/0\.1\.0/0.1.9/g' "$(readlink -f "$quant")" >"$scratch/quant_glm"
-chmod +x "$scratch/quant_glm"
+# The same program with another version in it; where it is a script that starts the program in an emulator, a script for that.
+mkdir "$scratch/newer"
+file=$(readlink -f "$quant")
+begins=$(head -c 2 "$file" | tr -d '\0')
+[ "$begins" != '#!' ] || file=$(sed -n 's/^exec .* \([^ ]*\) "$@"$/\1/p' "$file")
+LC_ALL=C sed 's/0\.1\.0/0.1.9/g' "$(readlink -f "$file")" >"$scratch/newer/quant_glm"
+if [ "$begins" = '#!' ]; then sed "s|$file|$scratch/newer/quant_glm|" "$quant" >"$scratch/quant_glm"
+else cp "$scratch/newer/quant_glm" "$scratch/quant_glm"; fi
+chmod +x "$scratch/quant_glm" "$scratch/newer/quant_glm"
 stop 2
 program=$scratch/quant_glm
 no "another version" 2 "begun by glmslim 0.1.0 and this is 0.1.9" --
