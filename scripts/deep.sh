@@ -11,7 +11,7 @@ mkdir -p "$logs"
 passed=0
 failed=0
 skipped=0
-names="aarch64 tsan valgrind coverage quality kills faults fuzz"
+names="aarch64 avx512 tsan valgrind coverage quality kills faults fuzz"
 
 # report NAME PASSED FAILED SKIPPED [REMARK]
 report() {
@@ -42,21 +42,23 @@ suite() {
     [ "$bad" = 0 ] || grep -E '^ *[0-9]+ - .*\((Failed|Timeout|SEGFAULT|Subprocess.*|Not Run)\)' "$logs/$name.log"
 }
 
-# call NAME SCRIPT: a script that prints `N passed, N failed` last.
+# call NAME SCRIPT: a script that prints `N passed, N failed` last, `, N skipped` if any; 77: all of it, for the reason in front.
 call() {
-    local name=$1 script=$2 status good bad
+    local name=$1 script=$2 status good bad skip
     if [ ! -f "$script" ]; then
         report "$name" 0 0 1 "there is no $script"
         return
     fi
     bash "$script" >"$logs/$name.log" 2>&1
     status=$?
-    read -r good bad < <(sed -nE 's/^.*\b([0-9]+) passed, ([0-9]+) failed.*$/\1 \2/p' "$logs/$name.log" | tail -1)
-    if [ -z "${bad:-}" ]; then
+    read -r good bad skip < <(sed -nE 's/^.*\b([0-9]+) passed, ([0-9]+) failed(, ([0-9]+) skipped)?.*$/\1 \2 \4/p' "$logs/$name.log" | tail -1)
+    if [ $status = 77 ]; then
+        report "$name" 0 0 1 "$(tail -2 "$logs/$name.log" | head -1)"
+    elif [ -z "${bad:-}" ]; then
         report "$name" 0 1 0 "no figures, see $logs/$name.log"
     else
         if [ $status != 0 ] && [ "$bad" = 0 ]; then bad=1; fi
-        report "$name" "$good" "$bad" 0
+        report "$name" "$good" "$bad" "${skip:-0}"
     fi
 }
 
@@ -86,13 +88,7 @@ same_bytes() {
             fi
         done
         rm -rf "$work/native"
-    done <<'LIST'
---act_method 2 --use_kvcache_quant True
---is_dynamic True --anti_method m4
---anti_method m2 --act_method 3
---w_bit 4 --is_lowbit True
---co_sparse True
-LIST
+    done <scripts/same_bytes_recipes
     chmod -R u+w "$work"
     rm -rf "$work"
     report "aarch64 bytes" $good $bad 0 "equal to the native build's"
@@ -110,6 +106,8 @@ stage_aarch64() {
     suite aarch64 aarch64 -E "^($slow_there)\$"
     same_bytes
 }
+
+stage_avx512() { call avx512 scripts/avx512.sh; }
 
 stage_tsan() {
     TSAN_OPTIONS=halt_on_error=1 suite tsan tsan -E "^($slow_there|kernels_compute)\$"

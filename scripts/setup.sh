@@ -1,10 +1,11 @@
 #!/bin/bash
 # Installs what building, testing and checking glmslim need, on Debian 12 and its relatives. Looks first and installs only what
-# is missing, so a second run needs no network. Usage: scripts/setup.sh [build|dev|browser|aarch64|deep]
+# is missing, so a second run needs no network. Usage: scripts/setup.sh [build|dev|browser|aarch64|avx512|deep]
 #   build   compiler, cmake, ninja, jansson, libcrypto, and the test libraries (default)
 #   dev     also clang, sanitizer runtime, formatter and linters
 #   aarch64 compiler, libraries and emulator for cmake --preset aarch64 (adds arm64 to dpkg's architectures)
-#   deep    what the stages of scripts/deep.sh need beyond dev and aarch64
+#   avx512  emulator and boot loader for scripts/avx512.sh
+#   deep    what the stages of scripts/deep.sh need beyond dev, aarch64 and avx512
 #   browser chromium, for the test that looks at the HTML report (which is skipped without)
 # SPDX-License-Identifier: Apache-2.0
 set -eu
@@ -50,6 +51,21 @@ libpcre2-dev:arm64      test -e /usr/lib/aarch64-linux-gnu/pkgconfig/libpcre2-8.
 LIST
 }
 
+needs_avx512() {
+    needs_build
+    cat <<'LIST'
+bochs              command -v bochs-bin
+bochs-term         test -n "$(find /usr/lib -name 'libbx_term_gui.so' -print -quit 2>/dev/null)"
+bochsbios          test -e /usr/share/bochs/BIOS-bochs-latest
+vgabios            test -e /usr/share/vgabios/vgabios.bin
+isolinux           test -e /usr/lib/ISOLINUX/isolinux.bin
+syslinux-common    test -e /usr/lib/syslinux/modules/bios/ldlinux.c32
+genisoimage        command -v genisoimage
+cpio               command -v cpio
+busybox-static     command -v busybox && ! ldd "$(command -v busybox)"
+LIST
+}
+
 needs_deep() {
     needs_dev
     cat <<'LIST'
@@ -69,9 +85,10 @@ build) list=$(needs_build) ;;
 dev) list=$(needs_dev) ;;
 browser) list=$(needs_browser) ;;
 aarch64) list=$(needs_aarch64) ;;
+avx512) list=$(needs_avx512) ;;
 deep) list=$(needs_deep) ;;
 *)
-    echo "usage: scripts/setup.sh [build|dev|browser|aarch64|deep]" >&2
+    echo "usage: scripts/setup.sh [build|dev|browser|aarch64|avx512|deep]" >&2
     exit 2
     ;;
 esac
