@@ -421,16 +421,17 @@ static void work_is_counted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(float_products_follow_the_contract),
+        /* the long ones last: an emulator takes an hour for them */
         cmocka_unit_test(code_products_are_exact),
-        cmocka_unit_test(products_of_pairs_follow_the_contract),
-        cmocka_unit_test(flushing_decides_after_rounding),
         cmocka_unit_test(code_products_begin_with_a_bias),
         cmocka_unit_test(longest_rows_of_codes_do_not_overflow),
+        cmocka_unit_test(flushing_decides_after_rounding),
         cmocka_unit_test(unpacking_gives_the_values_back),
         cmocka_unit_test(impossible_sizes_are_refused),
         cmocka_unit_test(padding_does_not_spread_nan),
         cmocka_unit_test(work_is_counted),
+        cmocka_unit_test(products_of_pairs_follow_the_contract),
+        cmocka_unit_test(float_products_follow_the_contract),
     };
     return cmocka_run_group_tests(tests, contexts_open, contexts_close);
 }
