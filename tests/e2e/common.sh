@@ -89,8 +89,8 @@ refused() {
     mkdir "$place"
     (
         cd "$place" || exit 99
-        # No file, however it lies about sizes, may cost much memory.
-        [ $sanitized = yes ] || ulimit -v 3000000
+        # No file, however it lies about sizes, may cost much memory. (Emulators and sanitizers reserve more.)
+        [ $sanitized = yes ] || [ "${GS_PATIENCE:-1}" != 1 ] || ulimit -v 3000000
         timeout $((120 * ${GS_PATIENCE:-1})) "$quant" --save_directory out "$@"
     ) >"$log" 2>&1
     got=$?
