@@ -64,6 +64,8 @@ fresh() {
     mkdir "$yard"
 }
 digest() { (cd "$yard" && find . -printf '%P %m\n' | sort && find . -type f | sort | xargs -d '\n' sha256sum); }
+# bytes DIR [CONDITION…]: of its files.
+bytes() { find "$@" -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum + 0 }'; }
 now() { date +%s%N; }
 
 # One run under a power failure at call $1, what is lost as in $2; then it goes on.
@@ -75,7 +77,7 @@ fail_power() {
 judge_folder() {
     local folder=$yard/.out.glmslim-work rest
     [ -e "$folder" ] || return 0
-    rest=$(find "$folder" -type f ! -name '*-stream.[01]' -printf '%s\n' | awk '{ sum += $1 } END { print sum + 0 }')
+    rest=$(bytes "$folder" ! -name '*-stream.[01]')
     [ "$rest" -gt "$most" ] && most=$rest
     [ "$rest" -le $((result_bytes + 1048576)) ] || too_large=$((too_large + 1))
 }
@@ -119,7 +121,7 @@ for ((r = 0; r < ${#recipes[@]}; r++)); do
     fi || { cat "$log"; exit 1; }
     lasts=$(($(now) - from))
     expected=$(digest)
-    result_bytes=$(find "$yard/out" -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum + 0 }')
+    result_bytes=$(bytes "$yard/out")
     most=0
     too_large=0
     good=0

@@ -31,8 +31,7 @@ typedef struct gs_bench_peak {
     gs_gemm_kind kind;
     int threads;
     double per_s;
-    double
-        kernel; /* what the products' inner kernel reaches with operands in the caches: share of it, median of the rounds */
+    double kernel; /* share of it that the products' inner kernel reaches alone: median of the rounds */
 } gs_bench_peak;
 
 typedef struct gs_bench_gemm {

@@ -83,6 +83,14 @@ double gs_bench_refresh_peak(gs_bench_context *x, gs_gemm_kind kind)
     return rate;
 }
 
+/* rate over the peak right before and right after it; *before becomes what is before the next round. */
+static double share_of_peak(gs_bench_context *x, gs_gemm_kind kind, double rate, double *before)
+{
+    const double after = gs_bench_refresh_peak(x, kind), share = rate / (0.5 * (*before + after));
+    *before = after;
+    return share;
+}
+
 /* The kernel alone, between measurements of the peak. */
 static gs_status measure_kernel(gs_bench_context *x, gs_gemm_kind kind, gs_error *err)
 {
@@ -91,9 +99,7 @@ static gs_status measure_kernel(gs_bench_context *x, gs_gemm_kind kind, gs_error
     double share[GS_BENCH_ROUNDS], before = gs_bench_refresh_peak(x, kind), rate;
     for (int round = 0; round < GS_BENCH_ROUNDS; round++) {
         GS_TRY(gs_compute_kernel_alone(&x->compute, kind, brief ? 0.004 : 0.04, b->spec.by_cpu_time, &rate, err));
-        const double after = gs_bench_refresh_peak(x, kind);
-        share[round] = rate / (0.5 * (before + after));
-        before = after;
+        share[round] = share_of_peak(x, kind, rate, &before);
     }
     find_peak(b, x->compute.rung, kind, gs_pool_threads(x->compute.pool))->kernel =
         gs_bench_median(share, GS_BENCH_ROUNDS);
@@ -220,9 +226,8 @@ static void measure(gs_bench_context *x, gs_bench_product *p, const gs_bench_gem
     double best = 0, share[GS_BENCH_ROUNDS];
     double before = gs_bench_refresh_peak(x, like->kind);
     for (int round = 0; round < rounds; round++) {
-        const double seconds = gs_bench_product_run(p, x, m), after = gs_bench_refresh_peak(x, like->kind);
-        share[round] = operations / seconds / (0.5 * (before + after));
-        before = after;
+        const double seconds = gs_bench_product_run(p, x, m);
+        share[round] = share_of_peak(x, like->kind, operations / seconds, &before);
         if (round == 0 || seconds < best) best = seconds;
     }
     gs_bench_gemm row = *like;

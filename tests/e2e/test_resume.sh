@@ -16,6 +16,8 @@ program=$quant
 
 # run OPTION…: quantizes into $yard/out; what it says is in $log.
 run() { "$program" --save_directory "$yard/out" --checkpoint_interval 0 --threads 2 "${recipe[@]}" "$@" >"$log" 2>&1; }
+# bytes DIR [CONDITION…]: of its files.
+bytes() { find "$@" -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum + 0 }'; }
 # stop RECORDS OPTION…: killed after so many records in its journal.
 stop() {
     local records=$1
@@ -27,8 +29,7 @@ stop() {
     equal "stopped after $records: private" "$(stat -c %a "$folder")" 700
     # Of each stream two generations at most; beside them the result as far as it goes, and little else.
     equal "stopped after $records: files" "$(cd "$folder" && find . -type f | grep -vE '^\./([a-z]+-stream\.[01]|journal|begun|lock|new/.*)$')" ""
-    check "stopped after $records: size of the rest" [ "$(find "$folder" -type f ! -name '*-stream.[01]' -printf '%s\n' |
-        awk '{ sum += $1 } END { print sum + 0 }')" -le $((result_bytes + 65536)) ]
+    check "stopped after $records: size of the rest" [ "$(bytes "$folder" ! -name '*-stream.[01]')" -le $((result_bytes + 65536)) ]
 }
 # go_on NAME TEXT OPTION…: the next command ends with the expected bytes, and says where it began.
 go_on() {
@@ -75,7 +76,7 @@ recipe() {
     mkdir "$yard"
     run || fail "undisturbed: $(cat "$log")"
     expected=$(digest "$yard/out")
-    result_bytes=$(find "$yard/out" -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum + 0 }')
+    result_bytes=$(bytes "$yard/out")
     equal "undisturbed: left behind" "$(ls -A "$yard")" out
 }
 
@@ -139,15 +140,19 @@ mv "$scratch/kept" "$scratch/model"
 touch -d '2021-01-01' "$scratch"/model/*.safetensors
 # The same program with another version in it; where it is a script that starts the program in an emulator, a script for that.
 mkdir "$scratch/newer"
+newer=$scratch/newer/quant_glm
 file=$(readlink -f "$quant")
 begins=$(head -c 2 "$file" | tr -d '\0')
 [ "$begins" != '#!' ] || file=$(sed -n 's/^exec .* \([^ ]*\) "$@"$/\1/p' "$file")
-LC_ALL=C sed 's/0\.1\.0/0.1.9/g' "$(readlink -f "$file")" >"$scratch/newer/quant_glm"
-if [ "$begins" = '#!' ]; then sed "s|$file|$scratch/newer/quant_glm|" "$quant" >"$scratch/quant_glm"
-else cp "$scratch/newer/quant_glm" "$scratch/quant_glm"; fi
-chmod +x "$scratch/quant_glm" "$scratch/newer/quant_glm"
+LC_ALL=C sed 's/0\.1\.0/0.1.9/g' "$(readlink -f "$file")" >"$newer"
+chmod +x "$newer"
+if [ "$begins" = '#!' ]; then
+    sed "s|$file|$newer|" "$quant" >"$scratch/quant_glm"
+    newer=$scratch/quant_glm
+    chmod +x "$newer"
+fi
 stop 2
-program=$scratch/quant_glm
+program=$newer
 no "another version" 2 "begun by glmslim 0.1.0 and this is 0.1.9" --
 program=$quant
 go_on "after refusals" "going on"
