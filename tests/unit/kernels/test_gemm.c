@@ -3,6 +3,9 @@
 #include "unit/kernels/helpers.h"
 
 #include <math.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include "kernels/gemm.h"
 
@@ -182,14 +185,32 @@ static void check_pair_shape(shape s, bool has_bias, bool aligned, float size)
     free(want);
 }
 
+/* Bochs 3.0, when told to flush, also takes differences between 2^-126 and 2^-125, which are normal, for zeros. */
+static bool keeps_small_sums(void)
+{
+#if defined(__x86_64__)
+    volatile float a = 0x1.ce6854p-122f, b = -0x1.eb1492p-122f;
+    const unsigned before = _mm_getcsr();
+    _mm_setcsr(before | 0x8040);
+    volatile float sum = a + b;
+    _mm_setcsr(before);
+    return sum != 0;
+#else
+    return true;
+#endif
+}
+
 static void products_of_pairs_follow_the_contract(void **state)
 {
     (void)state;
     static const float sizes[] = {1, 0x1p-62f, 0x1p-64f, 0x1p-66f, 0x1p-100f};
+    const bool sums = keeps_small_sums();
+    if (!sums) print_message("small values with a bias or over blocks of k: skipped, this emulator's sums are wrong\n");
     for (int i = 0; i < FIXED_SHAPES; i++) check_pair_shape(shape_number(i), i % 2 == 0, i % 3 == 0, 1);
     for (int i = 0; i < 15; i++)
-        check_pair_shape((shape){1 + random_below(20), 1 + random_below(70), 1 + random_below(1100)}, i % 2 == 0,
-                         i % 3 == 0, sizes[i % 5]);
+        check_pair_shape(
+            (shape){1 + random_below(20), 1 + random_below(70), 1 + random_below(sums ? 1100 : GS_GEMM_KC)},
+            sums && i % 2 == 0, i % 3 == 0, sizes[i % 5]);
     for (int rung = all.rungs; rung < GS_RUNG_COUNT; rung++)
         print_message("%s: skipped, not on this machine\n", gs_rung_name((gs_rung)rung));
 }
