@@ -74,7 +74,7 @@ fi
 # Without rights. Root has them all, so the program runs as somebody else, from where that one can reach it.
 chmod 755 "$scratch" "$yard"
 mkdir "$scratch/bin"
-cp "$GLMSLIM" "$scratch/bin/quant_glm"
+cp "$quant" "$scratch/bin/quant_glm"
 run[0]=$scratch/bin/quant_glm
 if [ "$(id -u)" = 0 ] && setpriv --reuid 65534 --regid 65534 --clear-groups "$scratch/bin/quant_glm" --help >/dev/null 2>&1; then
     as=(setpriv --reuid 65534 --regid 65534 --clear-groups)
