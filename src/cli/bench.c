@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "cli/common.h"
@@ -114,25 +113,17 @@ static gs_status with_directory(gs_bench *b, bool block, gs_error *err)
 
 static gs_status show(const gs_bench *b, const char *json_path, gs_error *err)
 {
-    const bool only_json = json_path && strcmp(json_path, "-") == 0;
-    gs_status status = GS_OK;
+    gs_str text;
+    gs_str_init(&text);
     gs_screen_clear();
-    if (!only_json) {
-        gs_str text;
-        gs_str_init(&text);
-        gs_bench_text(b, &text);
-        fwrite(text.data, 1, text.len, stdout);
-        gs_str_release(&text);
-    }
-    if (json_path) {
-        size_t n;
-        char *json = gs_bench_json(b, &n);
-        if (only_json)
-            printf("%s\n", json);
-        else
-            status = gs_cli_write_json(json_path, json, n, err);
-        gs_free(json);
-    }
+    gs_bench_text(b, &text);
+    fwrite(text.data, 1, text.len, stdout);
+    gs_str_release(&text);
+    if (!json_path) return GS_OK;
+    size_t n;
+    char *json = gs_bench_json(b, &n);
+    const gs_status status = gs_cli_write_json(json_path, json, n, err);
+    gs_free(json);
     return status;
 }
 

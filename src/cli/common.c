@@ -4,9 +4,12 @@
 #include "cli/common.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "io/file.h"
@@ -77,19 +80,47 @@ static char *directory_of(const char *path)
     return gs_strndup(path, slash == path ? 1 : (size_t)(slash - path));
 }
 
-gs_status gs_cli_check_file(const char *option, const char *path, gs_error *err)
+/* Standard output, when a file called "-" has it for itself: what a command prints besides goes nowhere. */
+static FILE *taken;
+
+static gs_status take_output(const char *option, gs_error *err)
 {
-    if (path == NULL) return GS_OK;
-    if (path[0] == '\0' || gs_path_is_dir(path))
-        return gs_fail(err, GS_ERR_USAGE, "%s needs the name of a file, \"%s\" is none", option, path);
-    char *dir = directory_of(path);
+    if (taken)
+        return gs_fail(err, GS_ERR_USAGE, "%s -: one file has standard output already: give the other a name", option);
+    const int fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    const int nowhere = fd < 0 ? -1 : open("/dev/null", O_WRONLY | O_CLOEXEC);
+    const bool moved = nowhere >= 0 && dup2(nowhere, STDOUT_FILENO) >= 0;
+    const int code = errno;
+    if (nowhere >= 0) close(nowhere);
+    taken = moved ? fdopen(fd, "w") : NULL;
+    return taken ? GS_OK : gs_fail_errno(err, code, "%s -: cannot write to standard output", option);
+}
+
+/* The place where the file will be made: a link to a file stays, and what it leads to is replaced. */
+static gs_status check_place(const char *option, const char *path, gs_error *err)
+{
+    char *real = realpath(path, NULL), *dir = directory_of(real ? real : path);
     gs_status status = GS_OK;
     if (access(dir, W_OK | X_OK) != 0)
         status =
             gs_fail_errno(err, errno, "%s %s: cannot write into the directory \"%s\"; create it or choose another file",
                           option, path, dir);
     gs_free(dir);
+    free(real);
     return status;
+}
+
+gs_status gs_cli_check_file(const char *option, const char *path, gs_error *err)
+{
+    struct stat st;
+    if (path == NULL) return GS_OK;
+    if (strcmp(path, "-") == 0) return take_output(option, err);
+    const bool there = stat(path, &st) == 0;
+    if (path[0] == '\0' || (there && (S_ISDIR(st.st_mode) || S_ISSOCK(st.st_mode))))
+        return gs_fail(err, GS_ERR_USAGE, "%s needs the name of a file, \"%s\" is none", option, path);
+    if (!there || S_ISREG(st.st_mode)) return check_place(option, path, err);
+    if (access(path, W_OK) == 0) return GS_OK; /* a device or a pipe is written in place */
+    return gs_fail_errno(err, errno, "%s %s: cannot write to it; choose another file", option, path);
 }
 
 gs_status gs_cli_check_json(const char *path, gs_error *err) { return gs_cli_check_file("--json", path, err); }
@@ -104,26 +135,29 @@ void gs_cli_put_printable(gs_json_out *j, const char *key, const char *text)
         gs_json_out_null(j);
 }
 
+static gs_status write_result(const char *path, const gs_str *text, gs_error *err)
+{
+    if (strcmp(path, "-") != 0) return gs_file_write_all(path, text->data, text->len, 0644, err);
+    if (!taken) return gs_fail(err, GS_ERR_IO, "standard output was not asked for"); /* gs_cli_check_file() was */
+    if (fwrite(text->data, 1, text->len, taken) == text->len && fflush(taken) == 0) return GS_OK;
+    if (errno == EPIPE) return GS_OK; /* the reader had enough */
+    return gs_fail_errno(err, errno, "cannot write to standard output");
+}
+
 gs_status gs_cli_write_json(const char *path, const char *text, size_t n, gs_error *err)
 {
-    gs_str temporary, content;
-    gs_str_init(&temporary);
-    gs_str_init(&content);
-    gs_str_printf(&temporary, "%s.%ld.tmp", path, (long)getpid());
-    gs_str_add(&content, text, n);
-    gs_str_addc(&content, '\n');
-    gs_status status = gs_file_write_all(temporary.data, content.data, content.len, 0644, err);
-    if (status == GS_OK && rename(temporary.data, path) != 0)
-        status = gs_fail_errno(err, errno, "--json %s: cannot rename into place", path);
-    if (status != GS_OK) unlink(temporary.data);
-    gs_str_release(&temporary);
-    gs_str_release(&content);
+    gs_str line;
+    gs_str_init(&line);
+    gs_str_add(&line, text, n);
+    gs_str_addc(&line, '\n');
+    const gs_status status = write_result(path, &line, err);
+    gs_str_release(&line);
     return status;
 }
 
 gs_status gs_cli_write_page(const char *path, const gs_str *page, gs_error *err)
 {
-    return gs_file_write_all(path, page->data, page->len, 0644, err);
+    return write_result(path, page, err);
 }
 
 gs_status gs_cli_read_stdin(gs_str *out, size_t max, gs_error *err)

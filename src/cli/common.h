@@ -15,9 +15,9 @@ typedef struct gs_cli_common {
 
 /* The rows of gs_cli_common, last in every table; the struct must be the first member. */
 #define GS_CLI_COMMON_ROWS                                                                                             \
-    {                                                                                                                  \
-        "json", GS_OPT_STRING, offsetof(gs_cli_common, json), NULL, NULL, "write the result to a file as JSON",        \
-        "",     true},                                                                                                 \
+    {"json", GS_OPT_STRING, offsetof(gs_cli_common, json),                                                             \
+     NULL,   NULL,          "write the result to a file as JSON; - = standard output",                                 \
+     "",     true},                                                                                                    \
         {"secure", GS_OPT_FLAG, offsetof(gs_cli_common, secure),                                                       \
          NULL,     NULL,        "refuse inputs that others could exchange or change",                                  \
          "",       true},                                                                                              \
@@ -41,11 +41,13 @@ extern const char *gs_cli_program;
 int gs_cli_finish(gs_status status, const gs_error *err);
 /* A key with a text that may come from a file, made printable; null for NULL. */
 void gs_cli_put_printable(gs_json_out *j, const char *key, const char *text);
-/* Write to path through a temporary file beside it; never leaves half a file. */
+/* Write to path through a temporary file beside it; never leaves half a file. A device or pipe is written in place, "-" is
+ * standard output; gs_cli_check_file() must have seen the path. */
 gs_status gs_cli_write_json(const char *path, const char *text, size_t n, gs_error *err) GS_CHECKED;
 /* A page of --report, the same way. */
 gs_status gs_cli_write_page(const char *path, const gs_str *page, gs_error *err) GS_CHECKED;
-/* Before long work: the directory of path exists and can be written. path NULL = fine. */
+/* Before long work: the file, or the directory it will be in, can be written. path NULL = fine. "-": from here on what is
+ * printed goes nowhere, so that standard output holds the file and nothing else. */
 gs_status gs_cli_check_json(const char *path, gs_error *err) GS_CHECKED;
 gs_status gs_cli_check_file(const char *option, const char *path, gs_error *err) GS_CHECKED;
 /* Everything from standard input, at most max bytes. Caller gs_str_release()s. */

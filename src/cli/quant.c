@@ -111,7 +111,7 @@ static gs_status print_report(const gs_report *report, const gs_recipe *r, const
 
 static gs_status check_extras(const gs_recipe *r, const extras *e, gs_error *err)
 {
-    GS_TRY(gs_cli_check_file("--json", e->json, err));
+    GS_TRY(gs_cli_check_json(e->json, err));
     if (e->report != NULL && r->dry_run)
         return gs_fail(err, GS_ERR_USAGE, "--report shows what a run found, and --dry_run does not run: leave one out");
     return gs_cli_check_file("--report", e->report, err);

@@ -110,7 +110,7 @@ void gs_options_help(gs_str *out, const char *program)
             if (gs_options[i].ours == (pass == 1)) add_help_row(out, &gs_options[i]);
     }
     static const gs_option common[] = {
-        {"json", GS_OPT_STRING, 0, NULL, NULL, "write the result to a file as JSON", "", true},
+        {"json", GS_OPT_STRING, 0, NULL, NULL, "write the result to a file as JSON; - = standard output", "", true},
         {"report", GS_OPT_STRING, 0, NULL, NULL, "write a page for a browser: charts per layer, sizes, times", "",
          true},
         {"secure", GS_OPT_FLAG, 0, NULL, NULL, "refuse inputs that others could exchange or change", "", true},
@@ -170,10 +170,11 @@ void gs_options_markdown(gs_str *out)
         if (gs_options[i].ours) add_option_row(out, &gs_options[i]);
     gs_str_adds(
         out,
-        "\nEvery command also takes `--json FILE` (the result for a program), `--threads N` and `--quiet` "
-        "(only warnings and\n"
-        "errors). `--report FILE` writes a page for a browser: what was done, charts per layer, what stays "
-        "float and why,\n"
+        "\nEvery command also takes `--json FILE` (the result for a program; `-` is standard output, which then holds "
+        "nothing\n"
+        "else), `--threads N` and `--quiet` (only warnings and errors). `--report FILE` writes a page for a browser: "
+        "what was\n"
+        "done, charts per layer, what stays float and why, "
         "sizes, times ([report.md](report.md)).\n\n`--secure`, with every command, refuses inputs that are symbolic "
         "links or that group or others may write; without it\n"
         "the first of each kind is a warning ([SECURITY.md](../SECURITY.md)).\n");

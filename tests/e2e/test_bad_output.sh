@@ -56,6 +56,7 @@ place "empty name" 2 "" "save_directory" --
 place "through a missing directory" 2 none/../out "'..'" --
 place "JSON into a missing directory" 3 out "--json" "create it" -- --json none/report.json
 place "JSON is a directory" 2 out "--json" "name of a file" -- --json empty
+place "the page into a missing directory" 3 out "--report" "create it" -- --report none/page
 
 # A living run holds the place.
 if command -v flock >/dev/null; then
@@ -87,6 +88,15 @@ if [ "${as[*]:-}" != false ]; then
     place "parent not writable" 3 out "Permission denied" "cannot write" "change its permissions" --
     place "parent's parent not writable" 3 a/b/out "Permission denied" "change its permissions" --
     chmod 755 "$yard"
+    mkfifo "$yard/pipe" "$yard/closed" && mkdir -m 1777 "$scratch/nobody"
+    chmod 600 "$yard/closed"
+    chmod 666 "$yard/pipe"
+    if [ "${as[*]:-}" != "" ]; then place "JSON into a pipe of another's" 3 out "--json closed: cannot write to it" -- --json closed; fi
+    timeout 20 cat "$yard/pipe" >"$scratch/got" & # its directory is not asked
+    check "JSON into a pipe in a directory of another's" ${as[@]+"${as[@]}"} timeout 20 "${run[@]}" --save_directory "$scratch/nobody/out" --dry_run --json "$yard/pipe"
+    wait $!
+    equal "JSON into a pipe" "$(head -c 1 "$scratch/got")" "{"
+    rm "$yard/pipe" "$yard/closed"
     mkdir "$yard/locked"
     chmod 000 "$yard/locked"
     place "parent not searchable" 3 locked/out "Permission denied" --

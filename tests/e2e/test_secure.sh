@@ -66,6 +66,48 @@ for mask in 000 022 077; do
     equal "modes under umask $mask" "$(modes "$scratch/m$mask")" "400 weights,600 text,750 ,"
 done
 
+# What is written for the caller besides: never through a planted name, never in the place of a device or pipe, "-" is standard output.
+mkdir "$scratch/shared"
+precious=$scratch/precious json=$scratch/shared/r.json
+(umask 077 && echo precious >"$precious")
+# shellcheck disable=SC2016
+sh -c 'ln -s "$1" "$2.$$.tmp"; exec "$3" inspect "$4" --json "$2"' sh "$precious" "$json" "$GLMSLIM" "$model" >/dev/null || fail "planted link"
+equal "planted link" "$(stat -c %a "$precious") $(head -c 8 "$precious")" "600 precious"
+equal "planted link, the result" "$(head -c 1 "$json")$(tail -c 2 "$json")" "{}"
+ln -sf "$precious" "$json"
+check "a link" "$GLMSLIM" version --json "$json" >/dev/null
+equal "a link stays" "$(readlink "$json") $(head -c 1 "$precious")" "$precious {"
+mkfifo "$scratch/pipe"
+timeout 20 cat "$scratch/pipe" >"$scratch/got" &
+check "a pipe" timeout 20 "$GLMSLIM" inspect "$model" --json "$scratch/pipe" >/dev/null
+wait $!
+equal "a pipe" "$(stat -c %F "$scratch/pipe") $(head -c 1 "$scratch/got")$(tail -c 2 "$scratch/got")" "fifo {}"
+if mknod "$scratch/null" c 1 3 2>/dev/null && true 2>/dev/null >"$scratch/null"; then
+    check "a device" "$quant" --quiet --dry_run --model_path "$model" --calib_file "$calib" --save_directory "$scratch/none" --json "$scratch/null" >/dev/null
+    equal "a device stays" "$(stat -c '%F %t %T' "$scratch/null")" "character special file 1 3"
+else
+    echo "SKIP a device: no right to make one"
+fi
+# only_json NAME COMMAND…: standard output is one JSON object.
+mkdir "$scratch/dash"
+only_json() {
+    (cd "$scratch/dash" && timeout 60 "${@:2}" --json - </dev/null >"$scratch/got" 2>"$log") || fail "--json -, $1: $(cat "$log")"
+    equal "--json -, $1" "$(head -c 1 "$scratch/got")$(tail -c 2 "$scratch/got") $(grep -c '^{' "$scratch/got")" "{} 1"
+}
+only_json version "$GLMSLIM" version
+only_json inspect "$GLMSLIM" inspect "$model"
+only_json verify "$GLMSLIM" verify "$scratch/good"
+only_json diff "$GLMSLIM" diff "$model" "$model"
+only_json tokenize "$GLMSLIM" tokenize "$model" --text words
+only_json generate "$GLMSLIM" generate "$model" --prompt words --max_new 2
+only_json synth "$GLMSLIM" synth --dir "$scratch/none" --hidden 64 --layers 1 --heads 2 --head_dim 32 --ffn 64 --vocab 512
+only_json quant "$quant" --dry_run --model_path "$model" --calib_file "$calib" --save_directory "$scratch/none/out"
+only_json eval "$GLMSLIM" eval --model_path "$model" --text "$calib" --report page
+"$quant" --model_path "$model" --calib_file "$calib" --save_directory "$scratch/paged" --report - >"$scratch/got" 2>"$log" || fail "--report -: $(cat "$log")"
+equal "--report -" "$(head -c 15 "$scratch/got") $(grep -c 'W8A8 written to' "$scratch/got")" "<!DOCTYPE html> 0"
+refused "both to standard output" 2 "one file has standard output already" -- --model_path "$model" --calib_file "$calib" --json - --report -
+equal "beside them" "$(ls -A "$scratch/dash")" page
+
 # Nothing is started: the program does not even link what could. Nothing is written elsewhere: neither TMPDIR nor the home is used.
 if command -v nm >/dev/null && [ $sanitized = no ]; then
     checks=$((checks + 1))
