@@ -1,13 +1,10 @@
-/* The table of formats and the side files all of them share: description, config.json, copied files.
+/* The table of formats and the side files all of them share: description and config.json.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "format/format.h"
 
 #include <ctype.h>
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "format/target.h"
 #include "io/json.h"
@@ -146,51 +143,5 @@ gs_status gs_format_config(const gs_format *f, const gs_config *c, const gs_reci
     }
     const gs_status status = gs_json_rewrite(c->text, c->text_bytes, "config.json", 4, sets, n_sets, out, n, err);
     gs_str_release(&quantization);
-    return status;
-}
-
-static bool is_copied(const char *name)
-{
-    static const char *const word[] = {"tokenizer",  "tokenization",  "special_token_map",
-                                       "generation", "configuration", "tiktoken"};
-    for (size_t i = 0; i < sizeof word / sizeof *word; i++)
-        if (strstr(name, word[i])) return true;
-    return false;
-}
-
-#define COPY_MAX (256u << 20) /* tokenizer.json of the largest vocabularies is 20 MB */
-
-static gs_status copy_one(const char *model_dir, const char *out_dir, const char *name, gs_error *err)
-{
-    char *from = gs_path_join(model_dir, name), *to = gs_path_join(out_dir, name), *data = NULL;
-    size_t n = 0;
-    bool is_file;
-    gs_status status = gs_path_is_file(from, &is_file, err);
-    if (status == GS_OK && is_file) {
-        status = gs_file_read_all(from, COPY_MAX, &data, &n, err);
-        if (status == GS_OK) status = gs_file_write_all(to, data, n, 0600, err);
-    }
-    gs_free(data);
-    gs_free(from);
-    gs_free(to);
-    return status;
-}
-
-gs_status gs_format_copy_files(const char *model_dir, const char *out_dir, gs_error *err)
-{
-    DIR *dir = opendir(model_dir);
-    if (!dir) return gs_fail_errno(err, errno, "%s: cannot list the model directory", model_dir);
-    gs_status status = GS_OK;
-    int entries = 0;
-    for (const char *name; status == GS_OK && (name = gs_dir_next(dir, model_dir, &status, err));) {
-        if (++entries > 1024)
-            status = gs_fail(err, GS_ERR_FILE,
-                             "%s: more than 1024 entries; a checkpoint directory holds a few dozen. Point --model_path "
-                             "at the model's own directory",
-                             model_dir);
-        else if (is_copied(name))
-            status = copy_one(model_dir, out_dir, name, err);
-    }
-    closedir(dir);
     return status;
 }

@@ -29,8 +29,11 @@ char *gs_format_description(const gs_format *f, const gs_manifest *m, const gs_r
 gs_status gs_format_config(const gs_format *f, const gs_config *c, const gs_recipe *recipe, const gs_resolved *r,
                            char **out, size_t *n, gs_error *err) GS_CHECKED;
 
-/* Copy tokenizer, generation and configuration files of the model directory (mode 0600). The rule is the reference's: the
- * file's name contains one of six words; more than 1024 directory entries are refused. */
-gs_status gs_format_copy_files(const char *model_dir, const char *out_dir, gs_error *err) GS_CHECKED;
+/* copy.c: tokenizer, generation and configuration files of the model directory. The rule is the reference's, the file's name
+ * contains one of six words; but weights of another model, *.safetensors and their index, stay where they are.
+ * What would stop the copying is refused: more than 1024 directory entries, a file that cannot be opened or is too large,
+ * JSON that is none. *bytes: what the copies take. */
+gs_status gs_format_check_copies(const char *model_dir, uint64_t *bytes, gs_error *err) GS_CHECKED;
+gs_status gs_format_copy_files(const char *model_dir, const char *out_dir, gs_error *err) GS_CHECKED; /* mode 0600 */
 
 #endif

@@ -49,6 +49,7 @@ typedef struct gs_job {
 
     gs_compute compute;
     gs_manifest manifest;
+    uint64_t copied_bytes; /* of the files that the output takes over */
     uint64_t planned_peak;
     bool spill;            /* hidden states go to files … */
     const char *spill_dir; /* … in the work folder; borrowed */

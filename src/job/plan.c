@@ -279,7 +279,7 @@ static void plan_work(gs_job *job)
 static gs_status check_space(const gs_job *job, gs_error *err)
 {
     const uint64_t have = gs_outdir_free_bytes(job->recipe->save_directory);
-    uint64_t need = 0;
+    uint64_t need = job->copied_bytes;
     for (int i = 0; i < job->manifest.layout.n_files; i++) need += job->manifest.layout.files[i].bytes;
     need += kept_bytes(job);
     if (have == 0 || have >= need) return GS_OK;

@@ -120,6 +120,7 @@ gs_status gs_job_prepare(gs_job *job, gs_error *err)
     GS_TRY(gs_checkpoint_open(&job->checkpoint, r->model_path, err));
     job->checkpoint.read_once = true;
     GS_TRY(gs_model_tensors_find(&job->tensors, job->family, &job->config, &job->checkpoint, err));
+    GS_TRY(gs_format_check_copies(r->model_path, &job->copied_bytes, err));
     gs_weight_rule_from(r, &job->resolved, job->data_free, &job->rule);
     gs_job_set_streams(job);
     GS_TRY(check_rule(job, err));

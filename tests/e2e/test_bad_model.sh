@@ -150,6 +150,31 @@ broken "special token on a vocabulary id" 4 "tokenizer_config.json" "12" "belong
 edit tokenizer_config.json '0,/"496"/s//"99999999999"/'
 broken "special token with a huge id" 4 "tokenizer_config.json" "99999999999"
 
+# Files that the output takes over: what would stop the copying at the end is refused, and in a dry run too.
+untaken() {
+    refused "$@" -- --model_path "$model" --calib_file "$scratch/calib.json" --dry_run
+    fresh
+}
+touch "$model"/note-{1..1024}
+untaken "many entries" 4 "more than 1024 entries"
+truncate -s 268435457 "$model/tokenizer.json"
+untaken "huge tokenizer.json" 4 "tokenizer.json has 268435457 bytes" "at most 268435456" "move it out"
+printf '{"eos_token_id": ' >"$model/generation_config.json"
+untaken "generation_config cut" 4 "generation_config.json" "line 1"
+rm "$model/generation_config.json" && ln -s generation_config.json "$model/generation_config.json"
+untaken "generation_config is a link to itself" 3 "generation_config.json"
+# Weights of another model are none of them, whatever they are called; and a copy takes no memory.
+truncate -s 100000 "$model/audio_tokenizer.safetensors"
+truncate -s 60000000 "$model/tokenizer_extra.bin"
+peak=$("$PEAK" "$quant" --quiet --model_path "$model" --save_directory "$scratch/taken" --calib_file "$scratch/calib.json" 2>"$log")
+equal "strangers beside the weights" $? 0
+[ $sanitized = yes ] || check "a copy takes no memory" test "$peak" -lt 50000000
+check "copied" cmp "$model/tokenizer_extra.bin" "$scratch/taken/tokenizer_extra.bin"
+equal "copied, mode" "$(stat -c %a "$scratch/taken/tokenizer_extra.bin")" 600
+equal "not copied" "$(find "$scratch/taken" -name 'audio*')" ""
+rm -r "$scratch/taken"
+fresh
+
 # The demo's tokenizer has 4080 ids, this model 512 rows.
 cp "$demo"/tokenizer.model "$demo"/tokenizer_config.json "$model"
 broken "id beyond the vocabulary" 4 "$scratch/calib.json" "sample 0" "512 embedding rows" "belong together"

@@ -136,6 +136,9 @@ if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=128k none "$yard/disk" 2>/dev/nu
     umount "$yard/disk"
     mount -t tmpfs -o size=64m,nr_inodes=5 none "$yard/disk"
     place "no inodes" 3 disk/out "No space left on device" --
+    truncate -s 100000000 "$model/tokenizer_extra.bin"
+    place "no room for a copied file" 3 disk/out "the output needs 0.10 GB" --
+    rm "$model/tokenizer_extra.bin"
     place "a mount point" 2 disk "mount point" "inside it" --
     umount "$yard/disk"
     mount -t tmpfs -o ro none "$yard/disk"
