@@ -61,6 +61,8 @@ bool gs_target_has(const gs_target_request *q, gs_target_feature feature)
         return shifts(q, GS_H4);
     case GS_TF_CARDS:
         return r->tp_size > 1;
+    case GS_TF_REDUCE_OWN:
+        return q->resolved->comm_per_rank && q->resolved->ranks > 1;
     case GS_TF_REDUCE:
         return r->use_reduce_quant;
     case GS_TF_NO_QKV_BIAS:

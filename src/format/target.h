@@ -19,6 +19,7 @@ typedef enum gs_target_feature {
     GS_TF_SHIFT_QKV,    /* do_smooth: a norm bias that is not zero in front of a QKV without static activation scales */
     GS_TF_SHIFT_H4,     /* … of an H4 */
     GS_TF_CARDS,        /* tensors of simulated cards */
+    GS_TF_REDUCE_OWN,   /* a reduce_scale for each card */
     GS_TF_REDUCE,       /* scales for quantized communication */
     GS_TF_NO_QKV_BIAS,  /* the model's QKV has no bias */
     GS_TF_OTHER_CONFIG, /* the checkpoint's config.json speaks of quantization itself */

@@ -44,6 +44,9 @@ static const gs_target_row rows[] = {
     {GS_ANY_TYPE, GS_TF_OLD_LAYOUT, true,
      "the layout of --mindie_format is declared outdated by the engine, which reads it until mid 2026; the default "
      "layout loads as well"},
+    {GS_ANY_TYPE, GS_TF_REDUCE_OWN, false,
+     "on more than one card the engine asks for one reduce_scale of each linear and stops at its absence; it knows no "
+     "reduce_scale.0; leave out reduce_per_device"},
     {GS_ANY_TYPE, GS_TF_REDUCE, true,
      "scales for quantized communication load but are not used: the graph of this model has no quantized all-reduce"},
 };

@@ -145,6 +145,8 @@ GS_CHECK_DIRECTORY(engine_communication)
         if (!l->found) continue;
         snprintf(text, sizeof text, "'%s' has tensors of simulated cards (tp_list)", l->prefix);
         if (l->linear.ranks > 0 && refused(v, l->linear.scheme->type, GS_TF_CARDS, text)) continue;
+        snprintf(text, sizeof text, "'%s' has a reduce_scale for each card", l->prefix);
+        if (l->own_reduce && refused(v, l->linear.scheme->type, GS_TF_REDUCE_OWN, text)) continue;
         snprintf(text, sizeof text, "'%s' has gather_scale and reduce_scale", l->prefix);
         if (l->linear.gather || l->gather) refused(v, l->linear.scheme->type, GS_TF_REDUCE, text);
     }

@@ -100,7 +100,7 @@ GS_CHECK_DIRECTORY(tensor_types)
         if (!v->linear[i].found) continue;
         expect_part(v, l->scheme, &l->whole, false);
         expect_word(v, l->gather ? l->gather : v->linear[i].gather, l->scheme->name);
-        expect_word(v, v->linear[i].reduce, l->scheme->name);
+        for (int r = 0; r < v->linear[i].n_reduce; r++) expect_word(v, v->linear[i].reduce[r], l->scheme->name);
         for (int r = 0; r < l->ranks; r++) expect_part(v, l->scheme, &l->rank[r], true);
     }
     for (int64_t i = 0; i < v->q.config.layers * GS_NORMS + 1; i++) {

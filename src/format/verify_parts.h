@@ -12,8 +12,10 @@ typedef struct gs_verify_linear {
     int block; /* layers = the head */
     gs_role role;
     gs_quant_linear linear;
-    const gs_tensor *gather, *reduce; /* communication scales of a linear that is not cut into cards */
-    bool found;                       /* its tensors are there and of the right form */
+    const gs_tensor *gather, *reduce[GS_TP_RANKS_MAX]; /* communication scales of a linear not cut into cards */
+    int n_reduce;
+    bool own_reduce; /* each card has one; said of linears cut into cards too */
+    bool found;      /* its tensors are there and of the right form */
 } gs_verify_linear;
 
 typedef struct gs_verify {
@@ -34,6 +36,7 @@ typedef struct gs_verify {
     const gs_tensor *(*fa)[GS_FA_PARTS];
     const gs_tensor *embedding;
     bool *known; /* [tensors] belongs to something */
+    int cards;   /* of the linears that have something for each; 0 = none has */
 
     /* the float checkpoint */
     bool has_model;

@@ -19,23 +19,52 @@ static void know_linear(gs_verify *v, const gs_quant_linear *l)
     for (int r = 0; r < l->ranks && l->gather; r++) know(v, l->reduce[r]);
 }
 
+/* A scale of the communication behind a linear; *to is NULL where there is none, or no such one. */
+static gs_status find_scale(gs_verify *v, const gs_verify_linear *l, const char *tail, const gs_tensor **to,
+                            gs_error *err)
+{
+    char name[GS_NAME_BYTES];
+    snprintf(name, sizeof name, "%s%s", l->prefix, tail);
+    *to = gs_checkpoint_find(&v->q.checkpoint, name);
+    know(v, *to);
+    if (!*to) return GS_OK;
+    const gs_status status = gs_checkpoint_expect(&v->q.checkpoint, name, l->linear.whole.out, -1, to, err);
+    if (status != GS_OK) *to = NULL;
+    return gs_verify_absorb(v, status, err);
+}
+
+/* One reduce_scale for all cards, or one for each. */
+static gs_status find_reduce(gs_verify *v, gs_verify_linear *l, gs_error *err)
+{
+    GS_TRY(find_scale(v, l, GS_REDUCE_SCALE, &l->reduce[0], err));
+    if (l->reduce[0]) {
+        l->n_reduce = 1;
+        return GS_OK;
+    }
+    for (; l->n_reduce < GS_TP_RANKS_MAX; l->n_reduce++) {
+        char tail[32];
+        snprintf(tail, sizeof tail, GS_REDUCE_SCALE ".%d", l->n_reduce);
+        GS_TRY(find_scale(v, l, tail, &l->reduce[l->n_reduce], err));
+        if (!l->reduce[l->n_reduce]) break;
+    }
+    l->own_reduce = l->n_reduce > 0;
+    return GS_OK;
+}
+
 /* Scales of the communication behind a linear of which no cards' slices are written, as of a float one. */
 static gs_status bind_communication(gs_verify *v, gs_verify_linear *l, gs_error *err)
 {
-    static const char *const tail[] = {GS_GATHER_SCALE, GS_REDUCE_SCALE};
-    const gs_tensor **to[] = {&l->gather, &l->reduce};
-    for (int i = 0; i < 2 && l->linear.ranks == 0; i++) {
-        char name[GS_NAME_BYTES];
-        snprintf(name, sizeof name, "%s%s", l->prefix, tail[i]);
-        *to[i] = gs_checkpoint_find(&v->q.checkpoint, name);
-        know(v, *to[i]);
-        if (!*to[i]) continue;
-        const gs_status status = gs_checkpoint_expect(&v->q.checkpoint, name, l->linear.whole.out, -1, to[i], err);
-        if (status != GS_OK) *to[i] = NULL;
-        GS_TRY(gs_verify_absorb(v, status, err));
+    if (l->linear.ranks == 0) {
+        GS_TRY(find_scale(v, l, GS_GATHER_SCALE, &l->gather, err));
+        GS_TRY(find_reduce(v, l, err));
     }
-    if (!l->gather != !l->reduce)
+    if (!l->gather != !l->reduce[0])
         gs_verify_fail(v, NULL, "'%s' has only one of gather_scale and reduce_scale", l->prefix);
+    if (l->linear.ranks > 1 && l->linear.gather) l->own_reduce = l->linear.reduce[0] != l->linear.reduce[1];
+    const int cards = l->linear.ranks > 0 ? l->linear.ranks : l->own_reduce ? l->n_reduce : 0;
+    if (v->cards == 0) v->cards = cards;
+    if (cards > 0 && cards != v->cards)
+        gs_verify_fail(v, NULL, "'%s' has tensors for %d cards, others for %d", l->prefix, cards, v->cards);
     return GS_OK;
 }
 

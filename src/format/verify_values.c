@@ -137,7 +137,7 @@ static gs_status scan_linear(gs_verify *v, const gs_verify_linear *f, gs_error *
 {
     const gs_quant_linear *l = &f->linear;
     GS_TRY(scan(v, f->gather, 0, err));
-    GS_TRY(scan(v, f->reduce, 0, err));
+    for (int r = 0; r < f->n_reduce; r++) GS_TRY(scan(v, f->reduce[r], 0, err));
     GS_TRY(scan_part(v, l->scheme, &l->whole, err));
     for (int r = 0; r < l->ranks; r++) GS_TRY(scan_part(v, l->scheme, &l->rank[r], err));
     if (!l->gather) return GS_OK;

@@ -147,8 +147,8 @@ const gs_option gs_options[] = {
      true},
     {"reduce_per_device", GS_OPT_BOOL, FIELD(reduce_per_device), "False", NULL,
      "use_reduce_quant: a reduce_scale for each card",
-     "Tensors reduce_scale.0, reduce_scale.1, … instead of one reduce_scale for all cards, which is the form MindIE "
-     "reads.",
+     "Tensors reduce_scale.0, reduce_scale.1, … instead of one reduce_scale for all cards. The one is what MindIE "
+     "reads; with one for each card it stops.",
      true},
     {"reference_compat", GS_OPT_FLAG, FIELD(reference_compat), NULL, NULL, "reproduce the reference's own mistakes",
      "Switches every row of docs/differences.md back to what the script does. Implies --no_extras.", true},

@@ -84,6 +84,7 @@ no mindie "linear type not matched" --w_bit 4 --is_dynamic True --is_lowbit True
 no mindie "the output layer must stay in floating point" --disable_last_linear False
 no mindie "no quantized attention" --use_fa_quant True
 no mindie "stops at 32" --w_bit 4 --a_bit 16 --is_lowbit True --open_outlier False --group_size 32
+no mindie "asks for one reduce_scale" --tp_size 2 --use_reduce_quant True --reduce_per_device True
 no mindie "FLOAT" --w_bit 16 --a_bit 16
 no mindie "query_key_value that is not W8A8" --do_smooth True --is_dynamic True
 refused "unknown target" 2 "invalid choice: 'vllm'" -- --model_path "$demo" --target vllm

@@ -40,6 +40,8 @@ base head "$model" --disable_last_linear False
 base fa "$model" --use_fa_quant True
 base shift "$model" --do_smooth True --is_dynamic True
 base cards "$model" --tp_size 2
+base own "$model" --tp_size 2 --use_reduce_quant True --reduce_per_device True
+base shared "$model" --tp_size 2 --use_reduce_quant True
 base w4a4 "$model" --w_bit 4 --a_bit 4 --is_dynamic True
 base vllm "$model" --use_kvcache_quant True --target vllm-ascend
 
@@ -123,6 +125,8 @@ damage "no bias" w8a8 qkv-bias "'$qkv.bias' is missing" "" 'drop $qkv.bias'
 damage "deq_scale in two encodings" w8a8 deq-encoding "'$dense.deq_scale' is I64, in others it is F32" "" '"$SURGEON" deq "$w" $dense.deq_scale'
 damage "torch_dtype against deq_scale" w8a8 deq-encoding "deq_scale is F32, but config.json has torch_dtype float16, which goes with I64" "$(target mindie)" 'sed -i s/bfloat16/float16/ "$d/config.json"'
 damage "bit patterns under bfloat16" f16 deq-encoding "deq_scale is I64, but config.json has torch_dtype bfloat16" "$(target vllm-ascend)" 'sed -i s/float16/bfloat16/ "$d/config.json"'
+damage "a card's scale missing" own linears "'$L.1.mlp.dense_4h_to_h' has tensors for 1 cards, others for 2" "" 'drop $L.1.mlp.dense_4h_to_h.reduce_scale.1'
+damage "gather_scale missing" own linears "'$L.1.mlp.dense_4h_to_h' has only one of gather_scale and reduce_scale" "" 'drop $L.1.mlp.dense_4h_to_h.gather_scale'
 
 # description
 damage "version" w8a8 version "three numbers" "" 'sed -i "s/\"1.0.0\"/\"one\"/" "$q"'
@@ -190,6 +194,7 @@ damage "fused names of the cache" w8a8 engine-cache "would have to be '$L.0.self
 damage "names of the other engine" vllm engine-cache "would have to be '$qkv.k_proj.kv_cache_scale'" "$(target mindie)" :
 damage "quantized attention" fa engine-attention "fa_quant_type is \"FAQuant\"" "$(target mindie)" :
 damage "simulated cards" cards engine-communication "tp_list" "$(target vllm-ascend)" :
+damage "a scale for each card" own engine-communication "'$dense' has a reduce_scale for each card" "$(target mindie)" :
 damage "model without a name" w8a8 mindie-name "_name_or_path in config.json is missing" "$(target mindie)" 'sed -i /_name_or_path/d "$d/config.json"'
 damage "older model's name" w8a8 mindie-name "\"glm-4-from-chatglm3\"" "$(target mindie)" 'sed -i "s/\(_name_or_path\": \)\"[^\"]*\"/\1\"glm-4-from-chatglm3\"/" "$d/config.json"'
 damage "bias that is dropped" shift mindie-norm-bias "input_layernorm.bias' is not zero and stands in front of '$qkv', which is W8A8_DYNAMIC" "$(target mindie)" :
@@ -223,7 +228,7 @@ says "cards" "$log" "warning mindie-cards: a row of '$L.0.mlp.dense_4h_to_h' has
 
 # each result is fit for the engine it was written for
 for pair in w8a8:mindie vllm:vllm-ascend f16:vllm-ascend f16:mindie dynamic:mindie dynamic:vllm-ascend w8a16:vllm-ascend asym:mindie \
-    w4a16:mindie old4:mindie old:mindie m6:mindie m6:vllm-ascend cards:mindie; do
+    w4a16:mindie old4:mindie old:mindie shared:mindie m6:mindie m6:vllm-ascend cards:mindie; do
     check "${pair%:*} for ${pair#*:}" "$GLMSLIM" verify "$scratch/${pair%:*}" --quiet --target "${pair#*:}" >"$log" 2>&1
 done
 

@@ -61,6 +61,10 @@ static const row table[] = {
     /* The reference writes a key alone; with the scales vllm-ascend meets tensors it does not know. */
     {"--use_reduce_quant True", GS_Q_W8A8, NULL, "scales for quantized communication"},
     {"--tp_size 2", GS_Q_W8A8, NULL, "tensors of simulated cards"},
+    {"--tp_size 2 --use_reduce_quant True", GS_Q_W8A8, NULL, "tensors of simulated cards"},
+    {"--tp_size 2 --use_reduce_quant True --reduce_per_device True", GS_Q_W8A8, "asks for one reduce_scale",
+     "tensors of simulated cards"},
+    {"--use_reduce_quant True --reduce_per_device True", GS_Q_W8A8, NULL, "scales for quantized communication"},
     /* The reference's names load nowhere; under their own names the biases are what matters. */
     {"--do_smooth True", GS_Q_W8A8, NULL, NULL},
     {"--do_smooth True --is_dynamic True", GS_Q_W8A8_DYNAMIC, "query_key_value that is not W8A8", "drops the second"},
