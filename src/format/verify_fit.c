@@ -8,27 +8,30 @@
 #include "quant/w4a4.h"
 #include "quant/weight.h"
 
-/* What a type's codes keep of a weight at least: below what any method gives, above what a wrong tensor (-3 dB) gives. */
+/* What a type's codes keep of a weight at least: below what its methods give, above what a wrong tensor (-3 dB) gives. Only a
+ * small row that shares its scale with others can be worse, down to no code at all. */
 typedef struct bound {
     gs_quant_type type;
     double linear_db, row_db; /* signal over noise */
-    double steps; /* root mean square in steps from which rows and columns are judged; 0 = columns are not */
-    double far;   /* how far from 1 the gain of a column may be */
-    bool nearest; /* codes are the nearest ones, but for clipping */
+    double steps;     /* root mean square in steps from which rows and columns are judged; 0 = columns are not */
+    double far;       /* how far from 1 the gain of a column may be */
+    double column_db; /* signal over noise of the whole from which columns are judged */
+    bool nearest;     /* codes are the nearest ones, but for clipping */
 } bound;
 
 static const bound bounds[] = {
-    {GS_Q_FLOAT, 35, 25, 1e-9, 0.05, false},
-    {GS_Q_W8A8, 8, 8, 2, 0.3, true},
-    {GS_Q_W8A8_DYNAMIC, 4, 1, 16, 0.3, false}, /* codes may stand for groups of four bits */
-    {GS_Q_W8A16, 8, 8, 2, 0.3, true},
-    {GS_Q_W4A16, 1, -1, 0, 0, true},
-    {GS_Q_W8A8S, 1, -1, 0, 0, false},
-    {GS_Q_W4A8_DYNAMIC, 1, -1, 0, 0, false},
-    {GS_Q_W4A4_FLATQUANT_DYNAMIC, 1, -1, 1, 0.5, false},
+    {GS_Q_FLOAT, 35, 25, 1e-9, 0.05, 0, false},
+    {GS_Q_W8A8, 8, 8, 2, 0.3, 0, true},
+    {GS_Q_W8A8_DYNAMIC, 1, -1, 16, 0.3, 20, false}, /* codes may be those of W8A8S, which give 3 to 15 dB */
+    {GS_Q_W8A16, 8, 8, 2, 0.3, 0, true},
+    {GS_Q_W4A16, 1, -1, 0, 0, 0, true},
+    {GS_Q_W8A8S, 1, -1, 0, 0, 0, false},
+    {GS_Q_W4A8_DYNAMIC, 1, -1, 0, 0, 0, false},
+    {GS_Q_W4A4_FLATQUANT_DYNAMIC, 1, -1, 1, 0.5, 0, false},
 };
 
-#define FITTED_DB 1.0 /* with a factor of its own even a wrong row reaches 0 */
+#define FITTED_DB    1.0 /* with a factor of its own even a wrong row reaches 0 */
+#define FITTED_STEPS 1.0 /* and so does a right one that is hardly more than zeros */
 
 static const bound *bound_of(gs_quant_type type)
 {
@@ -161,7 +164,8 @@ static void add_row(gs_fit *f, const sums *s, const gs_rows *x, int64_t row, smo
     const double noise = how == PLAIN ? s->plain : left_over(s);
     const double signal = how == PLAIN ? s->ww : s->qq;
     const double scale = how == ROWS && s->wq > 0 ? s->ww / s->wq : 1;
-    const bool judged = how != COLUMNS && s->ww > 0 && signal >= b->steps * b->steps * s->step2 * (double)x->in;
+    const double steps = how == ROWS && b->steps < FITTED_STEPS ? FITTED_STEPS : b->steps;
+    const bool judged = how != COLUMNS && s->ww > 0 && signal >= steps * steps * s->step2 * (double)x->in;
     const double least = how != PLAIN && b->row_db < FITTED_DB ? FITTED_DB : b->row_db;
     if (judged && decibel(signal, noise) < least && f->bad_rows++ == 0) f->first_bad = row;
     note_first(&f->first_beyond, f->all.beyond, s->beyond, row);
@@ -255,7 +259,7 @@ static void judge(gs_verify *v, const gs_rows *x, smoothing how)
                              "%lld codes of '%s.weight' are not those of the checkpoint's values, the "
                              "first in row %lld",
                              (long long)f->all.beyond, x->prefix, (long long)f->first_beyond);
-    else if (how != COLUMNS)
+    else if (how != COLUMNS && db >= b->column_db)
         judge_columns(v, x, b, how);
 }
 

@@ -44,6 +44,15 @@ base own "$model" --tp_size 2 --use_reduce_quant True --reduce_per_device True
 base shared "$model" --tp_size 2 --use_reduce_quant True
 base w4a4 "$model" --w_bit 4 --a_bit 4 --is_dynamic True
 base vllm "$model" --use_kvcache_quant True --target vllm-ascend
+base dynm1 "$model" --is_dynamic True --anti_method m1
+# One scale for all rows leaves small ones without codes, and codes of sparse types are coarse: both are as they should be.
+for method in "--anti_method m1" "--anti_method m4" "--do_smooth True"; do
+    for scheme in "--a_bit 16" "--a_bit 16 --w_sym False" "--is_lowbit True" "--co_sparse True"; do
+        # shellcheck disable=SC2086
+        base "coarse" "$model" --w_bit 4 $scheme $method --mm_tensor True --disable_names $head --overwrite
+    done
+done
+base sparse "$demo" --w_bit 4 --co_sparse True --is_dynamic True --anti_method m4 --disable_names $head
 
 says "all checks by name" <("$GLMSLIM" verify "$scratch/w8a8" --all) "passed deq-product" "not made model-weights" "needs --model_path" \
     "not made vllm-offset" "needs --target"
@@ -179,6 +188,8 @@ damage "rows changed places" w8a16 model-weights "row 4 of '$dense.weight' is no
 damage "rows changed places, transformed" w4a4 model-weights "row 4 of '$h4.weight' is not the checkpoint's" "$with" '"$SURGEON" swap "$w" $h4.weight 4 9'
 damage "transform changed" w4a4 model-weights "of '$h4.weight'" "$with" '"$SURGEON" swap "$w" $h4.left_trans 0 1'
 damage "scale doubled" w8a16 model-weights "row 1 of '$dense.weight' is not the checkpoint's" "$with" 'nudge $dense.weight_scale 1 128'
+damage "norm of a smoothed model changed" dynm1 model-weights "column 5 of '$h4.weight' is" "$with" 'nudge $L.0.post_attention_layernorm.weight 5 128'
+damage "rows of coarse codes changed places" coarse model-weights "row 4 of '$h4.weight' is not the checkpoint's (2 such rows)" "$with" '"$SURGEON" swap "$w" $h4.weight 4 9'
 damage "scales of a smoothed model changed" m2 model-weights "of '$h4.weight'" "$with" '"$SURGEON" swap "$w" $h4.weight 3 8; poke $L.0.post_attention_layernorm.weight 5 2042'
 damage "one float changed" w8a16 model-weights "'$head.weight' differs from the checkpoint's in 1 values, the first in row 0" "$with" 'nudge $head.weight 5 1'
 damage "embedding changed" w8a16 model-weights "'transformer.embedding.word_embeddings.weight' differs" "$with" 'nudge transformer.embedding.word_embeddings.weight 5 1'
