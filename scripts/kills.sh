@@ -3,7 +3,8 @@
 #   scripts/kills.sh [N]         N runs (default 50) on the small model in demo/, the documented recipe and others in turn, each killed
 #                                (SIGKILL) at a random moment and, as chance has it, again and again while it goes on
 #   scripts/kills.sh --wide [N]  N runs (default 20) on a synthetic model as wide as GLM-4-9B: 2 layers, 512 tokens, few words
-#   scripts/kills.sh --power [N] N power failures: what was not synced is lost, wholly or here and there; a tiny model
+#   scripts/kills.sh --power [N] N power failures: what was not synced is lost, wholly or here and there, one in three while the
+#                                journal is written; a tiny model, and one whose records span pages
 # Prints a line per recipe and "N passed, N failed". GLMSLIM, BUILD: the program, the build directory; SEED: other moments.
 # SPDX-License-Identifier: Apache-2.0
 set -u
@@ -49,6 +50,7 @@ power)
     [ -e "$crash" ] || { echo "kills: no $crash: build the tests first" >&2; exit 1; }
     "$program" synth --quiet --dir "$model" --hidden 64 --layers 4 --heads 4 --head_dim 16 --ffn 128 --vocab 512 --shard_bytes 100000 >/dev/null ||
         exit 1
+    "$program" synth --quiet --dir "$place/wide" --hidden 256 --layers 3 --heads 4 --head_dim 64 --ffn 512 --vocab 512 >/dev/null || exit 1
     for i in {1..20}; do echo "The quick brown fox jumps over the lazy dog number $i."; done >"$texts"
     ;;
 esac
@@ -68,9 +70,16 @@ digest() { (cd "$yard" && find . -printf '%P %m\n' | sort && find . -type f | so
 bytes() { find "$@" -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum + 0 }'; }
 now() { date +%s%N; }
 
-# One run under a power failure at call $1, what is lost as in $2; then it goes on.
+# Run number $1 of $2 fails: at a call of that share of all, more or less, or at a sync of the journal.
 fail_power() {
-    CRASH_DIR=$yard CRASH_AT=$1 CRASH_HOW=$2 CRASH_SEED=$RANDOM LD_PRELOAD=$crash quantize "${options[@]}"
+    local calls syncs how=mix moment
+    read -r calls syncs <"$place/calls"
+    moment=CRASH_AT=$((($1 * calls + RANDOM % calls) / $2 + 1))
+    case $(($1 % 3)) in
+    0) how=lose ;;
+    1) moment=CRASH_SYNC=$((RANDOM % syncs + 1)) ;;
+    esac
+    (export CRASH_DIR=$yard "${moment?}" CRASH_HOW=$how CRASH_SEED=$RANDOM LD_PRELOAD=$crash && quantize "${options[@]}")
 }
 
 # The folder of a killed run holds two generations of each stream at most, and beside them no more than the result and a MiB.
@@ -111,6 +120,10 @@ all_kills=0
 for ((r = 0; r < ${#recipes[@]}; r++)); do
     n=$(((count + ${#recipes[@]} - 1 - r) / ${#recipes[@]}))
     [ $n -gt 0 ] || continue
+    case $mode:${recipes[r]} in
+    power:*anti*) model=$place/wide ;;
+    power:*) model=$place/model ;;
+    esac
     read -r -a options <<<"${recipes[r]}"
     fresh
     from=$(now)
@@ -130,9 +143,7 @@ for ((r = 0; r < ${#recipes[@]}; r++)); do
         fresh
         if [ $mode = power ]; then
             kills=1
-            how=lose
-            [ $((i % 3)) = 0 ] || how=mix
-            fail_power $(((i * $(cat "$place/calls") + RANDOM % $(cat "$place/calls")) / n + 1)) $how 2>/dev/null
+            fail_power $i $n 2>/dev/null
             rm -rf "$yard.gone"
             [ -e "$yard/out" ] || quantize "${options[@]}"
             [ -e "$yard/.out.glmslim-work" ] && quantize "${options[@]}"

@@ -59,6 +59,13 @@ gs_status gs_journal_continue(gs_journal *j, const char *dir, const gs_frames *f
     return status;
 }
 
+/* Bytes behind the end, and on the disk. */
+static gs_status put(const gs_journal *j, size_t behind, const char *data, size_t n, gs_error *err)
+{
+    GS_TRY(gs_pwrite_all(j->fd, j->end + behind, data, n, j->path, err));
+    return gs_fd_sync(j->fd, j->path, err);
+}
+
 gs_status gs_journal_append(gs_journal *j, uint32_t kind, const void *data, size_t n, gs_error *err)
 {
     gs_str bytes;
@@ -66,8 +73,10 @@ gs_status gs_journal_append(gs_journal *j, uint32_t kind, const void *data, size
         return gs_fail(err, GS_ERR_IO, "%s would become larger than %zu bytes", j->path, GS_JOURNAL_BYTES);
     gs_str_init(&bytes);
     const uint64_t chain = gs_journal_frame(&bytes, j->chain, kind, data, n);
-    gs_status status = gs_pwrite_all(j->fd, j->end, bytes.data, bytes.len, j->path, err);
-    if (status == GS_OK) status = gs_fd_sync(j->fd, j->path, err);
+    /* The head first: should the rest be torn, it says how much of the file that is. */
+    gs_status status = put(j, 0, bytes.data, GS_JOURNAL_HEAD, err);
+    if (status == GS_OK)
+        status = put(j, GS_JOURNAL_HEAD, bytes.data + GS_JOURNAL_HEAD, bytes.len - GS_JOURNAL_HEAD, err);
     if (status == GS_OK) {
         j->end += bytes.len;
         j->chain = chain;

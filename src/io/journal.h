@@ -1,5 +1,6 @@
 /* The journal of a run: what is finished, in a file of its work folder. A frame is appended when everything it speaks of is on the
- * disk, and is itself on the disk before anything goes on; so only the last one can be torn, and that one is ignored. Frames are
+ * disk, and is itself on the disk before anything goes on; so only the last one can be torn, and that one is ignored. Its head, which
+ * tells its length, is on the disk before the rest is written: whatever is lost, a torn frame is told from damage. Frames are
  * numbered by a chain of checksums: one that is missing, doubled or changed in the middle is an error, never a shorter journal.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_IO_JOURNAL_H
@@ -10,6 +11,7 @@
 
 #define GS_JOURNAL_NAME  "journal"
 #define GS_JOURNAL_BYTES ((size_t)1 << 30) /* of a whole journal; a larger one is none of ours */
+enum { GS_JOURNAL_HEAD = 24 };             /* bytes of a frame's head */
 
 typedef struct gs_frame {
     uint32_t kind;
@@ -24,7 +26,8 @@ typedef struct gs_frames {
     uint64_t chain; /* checksum of the last of them */
 } gs_frames;
 
-/* journal_parse.c: bytes to frames; nothing else is looked at. GS_ERR_FILE (text without a path): damaged. */
+/* journal_parse.c: bytes to frames; nothing else is looked at. GS_ERR_FILE (text without a path): damaged;
+ * GS_ERR_UNSUPPORTED: frames of another version. */
 gs_status gs_journal_parse(const void *data, size_t n, gs_frames *out, gs_error *err) GS_CHECKED;
 void gs_frames_release(gs_frames *f);
 /* The bytes of one frame behind those whose chain is given, appended to out; returns the new chain. */

@@ -1,40 +1,30 @@
-/* Frames of a journal: mark, kind, length, data, checksum. Only the last frame can be torn: writing it may have reached any of its
- * pages. So an incomplete or wrong frame is torn if nothing follows it, and damage if something does. Where even its length cannot
- * be believed, it is torn if the pages of the rest are empty. SPDX-License-Identifier: Apache-2.0 */
+/* Frames of a journal: a head (mark, kind, length, checksum), data, checksum. A head is on the disk before the data behind it is written,
+ * so what a power failure leaves of the last frame, whichever of its pages have arrived, is no longer than its head says, or than a
+ * head. Within that a rest that cannot be read is torn; one that is longer is damage.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "base/str.h"
 #include "io/digest.h"
 #include "io/journal.h"
 
-#define MARK "GSJ1"
+#define MARK "GSJ2" /* the last character is the version of the frames */
 
-enum { HEAD_BYTES = 16, FRAME_BYTES = HEAD_BYTES + 8 };
-
-static uint64_t checksum(uint64_t chain, const void *head, const void *data, size_t n)
-{
-    return gs_digest(gs_digest(chain, head, HEAD_BYTES), data, n);
-}
+enum { LABEL_BYTES = 16, SUM_BYTES = 8, FRAME_BYTES = GS_JOURNAL_HEAD + SUM_BYTES };
 
 uint64_t gs_journal_frame(gs_str *out, uint64_t chain, uint32_t kind, const void *data, size_t n)
 {
-    char head[HEAD_BYTES];
+    char label[LABEL_BYTES];
     const uint64_t length = n;
-    memcpy(head, MARK, 4);
-    memcpy(head + 4, &kind, 4);
-    memcpy(head + 8, &length, 8);
-    const uint64_t sum = checksum(chain, head, data, n);
-    gs_str_add(out, head, sizeof head);
+    memcpy(label, MARK, 4);
+    memcpy(label + 4, &kind, 4);
+    memcpy(label + 8, &length, 8);
+    const uint64_t announced = gs_digest(chain, label, sizeof label), sum = gs_digest(announced, data, n);
+    gs_str_add(out, label, sizeof label);
+    gs_str_add(out, (const char *)&announced, sizeof announced);
     gs_str_add(out, data, n);
     gs_str_add(out, (const char *)&sum, sizeof sum);
     return sum;
-}
-
-static bool all_zero(const unsigned char *p, size_t n)
-{
-    size_t i = 0;
-    while (i < n && p[i] == 0) i++;
-    return i == n;
 }
 
 typedef enum found { WHOLE, TORN, DAMAGED } found;
@@ -42,23 +32,34 @@ typedef enum found { WHOLE, TORN, DAMAGED } found;
 /* The frame at p, of which n > 0 bytes are there. */
 static found look(const unsigned char *p, size_t n, uint64_t chain, gs_frame *f, uint64_t *sum)
 {
-    uint64_t length;
-    if (n < FRAME_BYTES) return TORN;
-    if (memcmp(p, MARK, 4) != 0) return all_zero(p, n) ? TORN : DAMAGED;
+    uint64_t length, announced;
+    if (n < GS_JOURNAL_HEAD) return TORN;
     memcpy(&f->kind, p + 4, 4);
     memcpy(&length, p + 8, 8);
-    if (length > n - FRAME_BYTES) return length > GS_JOURNAL_BYTES ? DAMAGED : TORN;
-    f->data = p + HEAD_BYTES;
+    memcpy(&announced, p + LABEL_BYTES, sizeof announced);
+    if (memcmp(p, MARK, 4) != 0 || gs_digest(chain, p, LABEL_BYTES) != announced)
+        return n == GS_JOURNAL_HEAD ? TORN : DAMAGED;
+    if (n < FRAME_BYTES || length > n - FRAME_BYTES) return length > GS_JOURNAL_BYTES ? DAMAGED : TORN;
+    f->data = p + GS_JOURNAL_HEAD;
     f->bytes = (size_t)length;
     memcpy(sum, f->data + f->bytes, sizeof *sum);
-    if (checksum(chain, p, f->data, f->bytes) == *sum) return WHOLE;
+    if (gs_digest(announced, f->data, f->bytes) == *sum) return WHOLE;
     return f->bytes + FRAME_BYTES == n ? TORN : DAMAGED;
+}
+
+/* The frames of a program that is older or newer. */
+static bool is_foreign(const unsigned char *p, size_t n)
+{
+    return n >= GS_JOURNAL_HEAD && memcmp(p, MARK, 3) == 0 && p[3] >= '1' && p[3] <= '9' &&
+           p[3] != (unsigned char)MARK[3];
 }
 
 gs_status gs_journal_parse(const void *data, size_t n, gs_frames *out, gs_error *err)
 {
     const unsigned char *p = data;
     *out = (gs_frames){0};
+    if (is_foreign(p, n))
+        return gs_fail(err, GS_ERR_UNSUPPORTED, "written by another version of glmslim, in frames of version %c", p[3]);
     while (out->whole < n) {
         gs_frame frame;
         uint64_t sum;

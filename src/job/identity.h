@@ -6,7 +6,7 @@
 
 #include "job/job.h"
 
-#define GS_IDENTITY_FORMAT 1 /* of the whole journal */
+#define GS_IDENTITY_FORMAT 2 /* of all records in the journal */
 
 typedef struct gs_option_state {
     char *name, *value;

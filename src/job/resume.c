@@ -127,7 +127,8 @@ gs_status gs_resume_begin(gs_job *job, gs_outdir *out, gs_error *err)
         status = take_up(job, &frames, &over, err);
         gs_frames_release(&frames);
     } else {
-        status = refuse(job, status, DAMAGED, local.text, err);
+        status =
+            refuse(job, status, status == GS_ERR_UNSUPPORTED ? " holds an unfinished run: " : DAMAGED, local.text, err);
     }
     gs_free(data);
     if (status != GS_OK) {

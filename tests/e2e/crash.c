@@ -3,9 +3,10 @@
  *   CRASH_DIR   the directory; calls on other files do not count
  *   CRASH_AT    the call to die at, from 1; 0 or absent = count only
  *   CRASH_RECORDS  instead of CRASH_AT: the call after so many records in the journal
+ *   CRASH_SYNC  instead of CRASH_AT: this sync of the journal, from 1
  *   CRASH_HOW   kill (default): as kill -9. full: no death; from that call on the disk is full. fault: one I/O error. lose: files go back to their last fsync, names to the last fsync of their directory.
  *               mix: of every 4096 bytes of a file, and of every name, either the synced state or the present one, by CRASH_SEED
- *   CRASH_COUNT a file that gets the number of calls when the program ends by itself
+ *   CRASH_COUNT a file that gets the number of calls, and of syncs of the journal, when the program ends by itself
  * The directory must exist and lie still when the program starts: that is the state on the disk.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <dirent.h>
@@ -44,7 +45,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char root[4096];
 static node **nodes;
 static int n_nodes;
-static long at, calls, journal_syncs, wanted_syncs;
+static long at, calls, journal_syncs, wanted_syncs, last_sync;
 static bool plays_disk, dead;
 static int refusal; /* instead of death: the errno value of that call, */
 static bool once;   /* or of all from there on */
@@ -262,14 +263,18 @@ static bool fd_below(int fd)
 
 static bool at_below(int fd, const char *path) { return path[0] == '/' ? below(path) : fd != AT_FDCWD && fd_below(fd); }
 
-/* The call is about to be made. Holds the lock if it counts. */
-static bool enter(bool counts)
+/* The call is about to be made; journal: it syncs one. Holds the lock if it counts. */
+static bool enter_sync(bool counts, bool journal)
 {
     if (!counts || dead || root[0] == '\0') return false;
     pthread_mutex_lock(&lock);
-    if (++calls == at && refusal == 0) die();
+    calls++;
+    if (journal && ++journal_syncs == last_sync) at = calls;
+    if (calls == at && refusal == 0) die();
     return true;
 }
+
+static bool enter(bool counts) { return enter_sync(counts, false); }
 
 /* Writing, while the lock is held. */
 static bool refuses(bool counted)
@@ -287,10 +292,11 @@ static void leave(bool counted)
 __attribute__((constructor)) static void begin(void)
 {
     const char *dir = getenv("CRASH_DIR"), *n = getenv("CRASH_AT"), *how = getenv("CRASH_HOW"),
-               *records = getenv("CRASH_RECORDS"), *s = getenv("CRASH_SEED");
+               *records = getenv("CRASH_RECORDS"), *sync = getenv("CRASH_SYNC"), *s = getenv("CRASH_SEED");
     if (!dir || !realpath(dir, root)) return;
     at = n ? atol(n) : 0;
-    wanted_syncs = records ? atol(records) + 1 : 0; /* the first one says what run it is */
+    wanted_syncs = records ? 2 * (atol(records) + 1) : 0; /* each is synced twice; the first one says what run it is */
+    last_sync = sync ? atol(sync) : 0;
     once = how && strcmp(how, "fault") == 0;
     refusal = once ? EIO : how && strcmp(how, "full") == 0 ? ENOSPC : 0;
     plays_disk = how && strcmp(how, "kill") != 0 && refusal == 0;
@@ -303,7 +309,7 @@ __attribute__((destructor)) static void end(void)
     const char *path = getenv("CRASH_COUNT");
     FILE *f = path && root[0] ? fopen(path, "w") : NULL;
     if (!f) return;
-    fprintf(f, "%ld\n", calls);
+    fprintf(f, "%ld %ld\n", calls, journal_syncs);
     fclose(f);
 }
 
@@ -319,13 +325,13 @@ ssize_t pwrite(int fd, const void *data, size_t n, off_t offset)
 static int sync_fd(int fd, int (*real)(int))
 {
     char link[64], path[4096];
-    const bool in = enter(fd_below(fd));
-    const int status = refuses(in) ? -1 : real(fd);
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    const ssize_t n = in ? readlink(link, path, sizeof path - 1) : -1;
-    if (n > 0 && status == 0) {
-        path[n] = '\0';
-        if (n > 8 && strcmp(path + n - 8, "/journal") == 0 && ++journal_syncs == wanted_syncs) at = calls + 1;
+    const ssize_t n = readlink(link, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = '\0';
+    const bool journal = n > 8 && strcmp(path + n - 8, "/journal") == 0, in = enter_sync(below(path), journal);
+    const int status = refuses(in) ? -1 : real(fd);
+    if (in && status == 0) {
+        if (journal && journal_syncs == wanted_syncs) at = calls + 1;
         if (plays_disk) sync_path(path);
     }
     leave(in);

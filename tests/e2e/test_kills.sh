@@ -27,13 +27,19 @@ count() {
     recipe=("$@")
     fresh
     CRASH_DIR=$yard CRASH_COUNT=$scratch/calls LD_PRELOAD=$CRASH run || fail "undisturbed: $(cat "$log")"
-    calls=$(cat "$scratch/calls")
+    read -r calls _ <"$scratch/calls"
     expected=$(digest "$yard/out")
 }
 # dies HOW SHARE: the run dies at this share (of 1000) of its calls.
 dies() {
     CRASH_DIR=$yard CRASH_AT=$((calls * $2 / 1000)) CRASH_HOW=$1 CRASH_SEED=$2 LD_PRELOAD=$CRASH run 2>/dev/null
     equal "$1 at $2: exit code" $? 137
+    rm -rf "$yard.gone"
+}
+# torn SYNC SEED: no power at this sync of the journal; some of what it was to save is there.
+torn() {
+    CRASH_DIR=$yard CRASH_SYNC=$1 CRASH_HOW=mix CRASH_SEED=$2 LD_PRELOAD=$CRASH run 2>/dev/null
+    equal "torn at $1: exit code" $? 137
     rm -rf "$yard.gone"
 }
 ends() {
@@ -60,4 +66,13 @@ calls=$((calls / 2))
 dies kill 650
 dies mix 500
 ends "killed, killed, without power"
+# Records that span pages, of which the one with a record's beginning is lost and others are not.
+"$GLMSLIM" synth --quiet --dir "$scratch/wide" --hidden 256 --layers 2 --heads 4 --head_dim 64 --ffn 256 --vocab 512 >/dev/null
+head -n 2 "$scratch/texts" >"$scratch/few"
+count --anti_method m4 --model_path "$scratch/wide" --calib_file "$scratch/few"
+for seed in 4 8; do
+    fresh
+    torn 6 $seed
+    ends "a torn record, $seed"
+done
 finish

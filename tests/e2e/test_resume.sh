@@ -157,20 +157,29 @@ no "another version" 2 "begun by glmslim 0.1.0 and this is 0.1.9" --
 program=$quant
 go_on "after refusals" "going on"
 
-# A damaged journal. Half a record at its end is what a power failure leaves.
+# A damaged journal. Half a record at its end, or one with an empty beginning, is what a power failure leaves.
 stop 2
 cp -r "$folder" "$scratch/saved"
-head -c 40 "$scratch/saved/journal" >>"$folder/journal"
+truncate -s -40 "$folder/journal"
 go_on "half a record" "going on"
 put_back
+head -c 20 /dev/zero >>"$folder/journal"
+go_on "no record yet" "going on"
+put_back
+head -c 20 "$scratch/saved/journal" | dd of="$folder/journal" bs=1 seek=$(($(stat -c %s "$folder/journal") - 60)) conv=notrunc status=none
+go_on "a record with a gap" "going on"
+put_back
 head -c 4096 /dev/zero >>"$folder/journal"
-go_on "an empty page" "going on"
+no "an empty page" 4 "journal" "damaged at byte" --
 put_back
 spoil "$folder/journal" 300
 no "a byte in the middle" 4 "journal" "damaged at byte" --
 put_back
 echo "not a journal at all, but a text that is long enough to be one" >"$folder/journal"
 no "not a journal" 4 "damaged at byte 0" --
+put_back
+printf GSJ1 | dd of="$folder/journal" conv=notrunc status=none
+no "an older journal" 5 "another version of glmslim" --
 put_back
 truncate -s -1 "$folder"/new/*.safetensors
 no "a short output" 4 "should be a file of" --
