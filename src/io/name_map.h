@@ -1,6 +1,4 @@
-/* Private to io/: a hash table from names to numbers. Names come from files, so the hash is keyed (SipHash,
- * Aumasson and Bernstein 2012, one compression and three finishing rounds): nobody can prepare a file whose names
- * all collide.
+/* Private to io/: a hash table from names to numbers; names come from files (base/hash.h).
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_IO_NAME_MAP_H
 #define GS_IO_NAME_MAP_H

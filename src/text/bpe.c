@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { SHORT_PIECE = 64 };
+enum { SHORT_PIECE = 64, MERGES_AT_ONCE = 1 << 16 }; /* between two looks for an interrupt */
 
 void gs_bpe_release(gs_bpe *b)
 {
@@ -95,7 +95,7 @@ static void rate_pair(const parts *p, int32_t at)
     if (b->rank[at] >= 0) heap_push(b, heap_key(b->rank[at], at));
 }
 
-static void encode_long(gs_bpe *b, const gs_vocab *v, const char *piece, int32_t n, gs_ids *out)
+static gs_status encode_long(gs_bpe *b, const gs_vocab *v, const char *piece, int32_t n, gs_ids *out, gs_error *err)
 {
     const parts p = {b, v, piece, n};
     reserve(b, (size_t)n);
@@ -105,7 +105,8 @@ static void encode_long(gs_bpe *b, const gs_vocab *v, const char *piece, int32_t
         b->next[i] = i + 1;
     }
     for (int32_t i = 0; i < n; i++) rate_pair(&p, i);
-    while (b->heap_count > 0) {
+    for (int64_t step = 1; b->heap_count > 0; step++) {
+        if (step % MERGES_AT_ONCE == 0) GS_TRY(gs_check_interrupt(err));
         const uint64_t key = heap_pop(b);
         const int32_t at = (int32_t)(key & UINT32_MAX);
         /* Entries of parts that have changed since stay behind. A part's pair only grows, so its rank tells. */
@@ -118,9 +119,10 @@ static void encode_long(gs_bpe *b, const gs_vocab *v, const char *piece, int32_t
         if (b->prev[at] >= 0) rate_pair(&p, b->prev[at]);
     }
     for (int32_t i = 0; i < n; i = b->next[i]) gs_ids_add(out, gs_vocab_find(v, piece + i, (size_t)(b->next[i] - i)));
+    return GS_OK;
 }
 
-void gs_bpe_encode(gs_bpe *b, const gs_vocab *v, const char *piece, size_t n, gs_ids *out)
+gs_status gs_bpe_encode(gs_bpe *b, const gs_vocab *v, const char *piece, size_t n, gs_ids *out, gs_error *err)
 {
     const int32_t whole = gs_vocab_find(v, piece, n);
     if (whole >= 0)
@@ -128,5 +130,6 @@ void gs_bpe_encode(gs_bpe *b, const gs_vocab *v, const char *piece, size_t n, gs
     else if (n <= SHORT_PIECE)
         encode_short(v, piece, n, out);
     else
-        encode_long(b, v, piece, (int32_t)n, out);
+        return encode_long(b, v, piece, (int32_t)n, out, err);
+    return GS_OK;
 }

@@ -16,7 +16,8 @@ typedef struct gs_bpe {
 } gs_bpe;
 void gs_bpe_release(gs_bpe *b);
 
-/* Ids of piece[0..n), 0 < n <= GS_BPE_MAX_PIECE, added to *out. */
-void gs_bpe_encode(gs_bpe *b, const gs_vocab *v, const char *piece, size_t n, gs_ids *out);
+/* Ids of piece[0..n), 0 < n <= GS_BPE_MAX_PIECE, added to *out. Fails only if interrupted. */
+gs_status gs_bpe_encode(gs_bpe *b, const gs_vocab *v, const char *piece, size_t n, gs_ids *out,
+                        gs_error *err) GS_CHECKED;
 
 #endif

@@ -13,7 +13,8 @@ static gs_status encode_one(const gs_tokenizer *t, const gs_texts *texts, int64_
                              "weights do not belong together",
                              (long long)(i - begin), ids->id[i], (long long)vocab);
     }
-    if (status != GS_OK) gs_wrap(err, "%s: sample %lld", texts->source ? texts->source : "texts", (long long)index);
+    if (status != GS_OK && status != GS_ERR_INTERRUPTED)
+        gs_wrap(err, "%s: sample %lld", texts->source ? texts->source : "texts", (long long)index);
     return status;
 }
 

@@ -30,66 +30,49 @@ static const char *const builtin[GS_SPECIALS_BUILTIN] = {
 static const char *const named[] = {"bos_token", "eos_token", "unk_token", "sep_token",
                                     "pad_token", "cls_token", "mask_token"};
 
-struct gs_trie_node {
-    int32_t child, sibling; /* node numbers, 0 = none */
-    int32_t special;        /* index of the special that ends here, -1 = none */
-    unsigned char byte;
-};
+/* --- the names --- */
 
-/* --- the names, as a trie --- */
-
-static int32_t trie_child(const gs_specials *s, int32_t node, unsigned char byte)
+/* The slot that holds the name, or the free one where it belongs. */
+static uint32_t find_slot(const gs_specials *s, const char *text, size_t n)
 {
-    int32_t child = s->node[node].child;
-    while (child != 0 && s->node[child].byte != byte) child = s->node[child].sibling;
-    return child;
+    uint32_t at = (uint32_t)gs_hash_bytes(&s->key, text, n) & (s->slots - 1);
+    for (int32_t i; (i = s->slot[at]) >= 0; at = (at + 1) & (s->slots - 1)) {
+        if (s->item[i].bytes == n && memcmp(s->item[i].text, text, n) == 0) break;
+    }
+    return at;
 }
 
-static int32_t trie_node_add(gs_specials *s, int32_t parent, unsigned char byte)
+/* At most half of the slots are taken. */
+static void reserve(gs_specials *s)
 {
-    if (s->nodes == s->node_cap) {
-        s->node_cap = s->node_cap ? s->node_cap * 2 : 256;
-        s->node = gs_realloc_array(s->node, (size_t)s->node_cap, sizeof *s->node);
-    }
-    const int32_t made = s->nodes++;
-    s->node[made] = (gs_trie_node){.special = -1, .byte = byte};
-    if (made > 0) {
-        s->node[made].sibling = s->node[parent].child;
-        s->node[parent].child = made;
-    }
-    return made;
+    if (s->count < s->cap) return;
+    s->cap = s->cap ? s->cap * 2 : 32;
+    s->item = gs_realloc_array(s->item, (size_t)s->cap, sizeof *s->item);
+    s->slots = (uint32_t)s->cap * 2;
+    gs_free(s->slot);
+    s->slot = gs_alloc_array(s->slots, sizeof *s->slot);
+    memset(s->slot, 0xFF, s->slots * sizeof *s->slot);
+    for (int32_t i = 0; i < s->count; i++) s->slot[find_slot(s, s->item[i].text, s->item[i].bytes)] = i;
 }
 
 /* The token of that name, with an id or not. */
 static gs_special *find(const gs_specials *s, const char *text, size_t n)
 {
-    int32_t node = 0;
-    for (size_t k = 0; k < n; k++) {
-        node = trie_child(s, node, (unsigned char)text[k]);
-        if (node == 0) return NULL;
-    }
-    return s->node[node].special < 0 ? NULL : &s->item[s->node[node].special];
+    const int32_t i = s->slot[find_slot(s, text, n)];
+    return i < 0 ? NULL : &s->item[i];
 }
 
 /* Give the token an id; it is made if it is not there. */
 static void set(gs_specials *s, const char *text, size_t n, int32_t id, bool split)
 {
-    gs_special *known = find(s, text, n);
-    if (!known) {
-        if (s->count == s->cap) {
-            s->cap = s->cap ? s->cap * 2 : 32;
-            s->item = gs_realloc_array(s->item, (size_t)s->cap, sizeof *s->item);
-        }
-        int32_t node = 0;
-        for (size_t k = 0; k < n; k++) {
-            const int32_t child = trie_child(s, node, (unsigned char)text[k]);
-            node = child != 0 ? child : trie_node_add(s, node, (unsigned char)text[k]);
-        }
-        s->node[node].special = s->count;
-        known = &s->item[s->count++];
-        *known = (gs_special){gs_alloc(n + 1), n, -1, false}; /* may hold NUL bytes */
-        memcpy(known->text, text, n);
+    reserve(s);
+    const uint32_t at = find_slot(s, text, n);
+    if (s->slot[at] < 0) {
+        s->slot[at] = s->count;
+        s->item[s->count] = (gs_special){gs_alloc(n + 1), n, -1, false}; /* may hold NUL bytes */
+        memcpy(s->item[s->count++].text, text, n);
     }
+    gs_special *const known = &s->item[s->slot[at]];
     s->with_id += known->id < 0;
     known->id = id;
     known->split = split;
@@ -271,18 +254,31 @@ const gs_special *gs_specials_by_id(const gs_specials *s, int32_t id)
     return low > 0 && s->item[s->by_id[low - 1]].id == id ? &s->item[s->by_id[low - 1]] : NULL;
 }
 
-const gs_special *gs_specials_next(const gs_specials *s, const char *text, size_t n, size_t from, size_t *at)
+static gs_status make_matcher(gs_specials *s, gs_error *err)
+{
+    gs_match_name *const name = gs_alloc_array((size_t)s->count, sizeof *name);
+    int32_t used = 0;
+    for (int32_t i = 0; i < s->count; i++) {
+        if (s->item[i].split) name[used++] = (gs_match_name){s->item[i].text, s->item[i].bytes, i};
+    }
+    const gs_status status = gs_matcher_init(&s->matcher, name, used, err);
+    gs_free(name);
+    return status;
+}
+
+const gs_special *gs_specials_next(const gs_specials *s, gs_special_scan *scan, const char *text, size_t n, size_t from,
+                                   size_t *at)
 {
     for (size_t i = from; i < n; i++) {
-        int32_t longest = -1, node = 0;
-        for (size_t k = i; k < n && (node = trie_child(s, node, (unsigned char)text[k])) != 0; k++) {
-            const int32_t ends = s->node[node].special;
-            if (ends >= 0 && s->item[ends].split) longest = ends;
+        if (i >= scan->end) {
+            scan->begin = i;
+            scan->end = n - i < GS_SPECIAL_WINDOW ? n : i + GS_SPECIAL_WINDOW;
+            gs_matcher_find(&s->matcher, text, n, scan->begin, scan->end, scan->longest);
         }
-        if (longest >= 0) {
-            *at = i;
-            return &s->item[longest];
-        }
+        const int32_t found = scan->longest[i - scan->begin];
+        if (found < 0) continue;
+        *at = i;
+        return &s->item[found];
     }
     *at = n;
     return NULL;
@@ -293,10 +289,10 @@ const gs_special *gs_specials_next(const gs_specials *s, const char *text, size_
 gs_status gs_specials_init(gs_specials *s, int32_t ranks, const char *config, size_t n, const char *path,
                            const char *pad_token, gs_error *err)
 {
-    *s = (gs_specials){.ranks = ranks};
+    *s = (gs_specials){.ranks = ranks, .key = gs_hash_key_make()};
     if (pad_token && gs_utf8_valid(pad_token, strlen(pad_token)) != strlen(pad_token))
         return gs_fail(err, GS_ERR_USAGE, "pad_token is not valid UTF-8");
-    trie_node_add(s, 0, 0);
+    reserve(s);
     for (int32_t k = 0; k < GS_SPECIALS_BUILTIN; k++) set(s, builtin[k], strlen(builtin[k]), ranks + k, config == NULL);
 
     json_t *root = NULL;
@@ -312,6 +308,7 @@ gs_status gs_specials_init(gs_specials *s, int32_t ranks, const char *config, si
                          "%s gives the ids of [gMASK] or <sop> to other tokens and these two no id: every "
                          "text starts with them",
                          path);
+    if (status == GS_OK) status = make_matcher(s, err);
     if (status != GS_OK) {
         gs_specials_release(s);
         return status;
@@ -324,7 +321,8 @@ void gs_specials_release(gs_specials *s)
 {
     for (int32_t i = 0; i < s->count; i++) gs_free(s->item[i].text);
     gs_free(s->item);
-    gs_free(s->node);
+    gs_free(s->slot);
+    gs_matcher_release(&s->matcher);
     gs_free(s->by_id);
     *s = (gs_specials){0};
 }

@@ -110,7 +110,8 @@ static gs_status encode_plain(const gs_tokenizer *t, gs_bpe *bpe, const char *te
             return gs_fail(err, GS_ERR_FILE,
                            "a single word of %zu bytes at byte %zu of a text: at most %d are possible", end - at,
                            base + at, GS_BPE_MAX_PIECE);
-        gs_bpe_encode(bpe, &t->vocab, text + at, end - at, out);
+        GS_TRY(gs_check_interrupt(err));
+        GS_TRY(gs_bpe_encode(bpe, &t->vocab, text + at, end - at, out, err));
         at = end;
     }
     return GS_OK;
@@ -124,10 +125,12 @@ gs_status gs_tokenizer_encode(const gs_tokenizer *t, const char *text, size_t n,
     for (int i = 0; prefix && i < 2; i++) gs_ids_add(out, t->prefix[i]);
 
     gs_bpe bpe = {0};
-    gs_status status = GS_OK;
+    gs_special_scan scan;
+    scan.begin = scan.end = 0;
+    gs_status status = gs_check_interrupt(err);
     for (size_t from = 0; status == GS_OK && from < n;) {
         size_t at;
-        const gs_special *const special = gs_specials_next(&t->specials, text, n, from, &at);
+        const gs_special *const special = gs_specials_next(&t->specials, &scan, text, n, from, &at);
         status = encode_plain(t, &bpe, text + from, at - from, from, out, err);
         if (special) gs_ids_add(out, special->id);
         from = special ? at + special->bytes : n;

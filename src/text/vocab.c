@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { MAX_RANKS = 1 << 24 };
+enum { MAX_RANKS = 1 << 24, LINES_AT_ONCE = 4096 }; /* between two looks for an interrupt */
 
 static int base64_value(char c)
 {
@@ -36,20 +36,10 @@ static int64_t base64_decode(const char *s, size_t n, char *out)
     return used;
 }
 
-static uint32_t hash_bytes(const char *s, size_t n)
-{
-    uint64_t h = 0x9E3779B97F4A7C15u ^ n;
-    for (size_t i = 0; i < n; i++) {
-        h = (h ^ (unsigned char)s[i]) * 0x9FB21C651E98DF25u;
-        h ^= h >> 32;
-    }
-    return (uint32_t)h;
-}
-
 /* The slot that holds the token, or the free one where it belongs. */
 static uint32_t find_slot(const gs_vocab *v, const char *bytes, size_t n)
 {
-    uint32_t at = hash_bytes(bytes, n) & (v->slots - 1);
+    uint32_t at = (uint32_t)gs_hash_bytes(&v->key, bytes, n) & (v->slots - 1);
     for (int32_t r; (r = v->slot[at]) >= 0; at = (at + 1) & (v->slots - 1)) {
         if (v->start[r + 1] - v->start[r] == n && memcmp(v->bytes + v->start[r], bytes, n) == 0) break;
     }
@@ -171,6 +161,7 @@ gs_status gs_vocab_init(gs_vocab *v, const char *text, size_t n, const char *pat
         return gs_fail(err, GS_ERR_FILE, "%s: %zu lines in %zu bytes, at most %d tokens are possible", path, lines, n,
                        MAX_RANKS);
 
+    v->key = gs_hash_key_make();
     v->slots = 512;
     while (v->slots < lines * 2) v->slots *= 2;
     v->bytes = gs_alloc(n);
@@ -183,7 +174,8 @@ gs_status gs_vocab_init(gs_vocab *v, const char *text, size_t n, const char *pat
     for (size_t at = 0; status == GS_OK && at < n; line++) {
         const char *const end = memchr(text + at, '\n', n - at);
         const size_t length = end ? (size_t)(end - (text + at)) : n - at;
-        status = add_line(v, text + at, length, line, path, err);
+        if (line % LINES_AT_ONCE == 1) status = gs_check_interrupt(err);
+        if (status == GS_OK) status = add_line(v, text + at, length, line, path, err);
         at += length + 1;
     }
     if (status == GS_OK) status = check_single_bytes(v, path, err);

@@ -3,6 +3,7 @@
 #ifndef GS_TEXT_VOCAB_H
 #define GS_TEXT_VOCAB_H
 
+#include "base/hash.h"
 #include "base/mem.h"
 
 enum { GS_VOCAB_MAX_TOKEN = 4096 }; /* bytes of one token */
@@ -14,6 +15,7 @@ typedef struct gs_vocab {
     uint32_t *start; /* [count+1] token r is bytes[start[r] .. start[r+1]) */
     int32_t *slot;   /* [slots] rank or -1; open addressing */
     uint32_t slots;  /* a power of two */
+    gs_hash_key key;
 } gs_vocab;
 
 /* text: the content of a rank file, `path` its name for messages. Ranks must run 0, 1, 2, …; all 256 single bytes must

@@ -18,8 +18,9 @@ static void check_specials(const gs_specials *s, const char *text, size_t n)
         GS_FUZZ_CHECK(gs_specials_find(s, x->text, x->bytes) == x);
         GS_FUZZ_CHECK(gs_specials_by_id(s, x->id)->id == x->id);
     }
+    gs_special_scan scan = {0};
     for (size_t from = 0, at = 0; from < n;) {
-        const gs_special *x = gs_specials_next(s, text, n, from, &at);
+        const gs_special *x = gs_specials_next(s, &scan, text, n, from, &at);
         GS_FUZZ_CHECK(at >= from && at <= n);
         if (x == NULL) break;
         GS_FUZZ_CHECK(x->bytes > 0 && x->bytes <= n - at && memcmp(text + at, x->text, x->bytes) == 0);

@@ -21,7 +21,7 @@ static void check_vocab(const gs_vocab *v, const char *text, size_t n)
     if (n == 0) return;
     gs_bpe bpe = {0};
     gs_ids ids = {0};
-    gs_bpe_encode(&bpe, v, text, n, &ids);
+    GS_FUZZ_CHECK(gs_bpe_encode(&bpe, v, text, n, &ids, NULL) == GS_OK);
     size_t at = 0;
     for (int64_t i = 0; i < ids.count; i++) {
         GS_FUZZ_CHECK(ids.id[i] >= 0 && ids.id[i] < v->count);

@@ -74,7 +74,7 @@ static void encode_naive(const gs_vocab *v, const char *s, size_t n, gs_ids *out
 static void expect_same(const gs_vocab *v, gs_bpe *bpe, const char *s, size_t n)
 {
     gs_ids a = {0}, b = {0};
-    gs_bpe_encode(bpe, v, s, n, &a);
+    assert_int_equal(gs_bpe_encode(bpe, v, s, n, &a, NULL), GS_OK);
     encode_naive(v, s, n, &b);
     assert_int_equal(a.count, b.count);
     assert_memory_equal(a.id, b.id, (size_t)a.count * sizeof *a.id);
@@ -128,8 +128,8 @@ static void test_whole_piece(void **state)
     gs_vocab v = make_vocab(tokens);
     gs_bpe bpe = {0};
     gs_ids ids = {0};
-    gs_bpe_encode(&bpe, &v, "xyz", 3, &ids);
-    gs_bpe_encode(&bpe, &v, "xyzx", 4, &ids);
+    assert_int_equal(gs_bpe_encode(&bpe, &v, "xyz", 3, &ids, NULL), GS_OK);
+    assert_int_equal(gs_bpe_encode(&bpe, &v, "xyzx", 4, &ids, NULL), GS_OK);
     const int32_t expected[] = {256, 'x', 'y', 'z', 'x'};
     assert_int_equal(ids.count, 5);
     assert_memory_equal(ids.id, expected, sizeof expected);
@@ -149,7 +149,7 @@ static void test_megabyte(void **state)
     char *const s = test_malloc(BYTES);
     memset(s, 'a', BYTES);
     const double begin = gs_seconds();
-    gs_bpe_encode(&bpe, &v, s, BYTES, &ids);
+    assert_int_equal(gs_bpe_encode(&bpe, &v, s, BYTES, &ids, NULL), GS_OK);
     const double seconds = gs_seconds() - begin;
     printf("             1 MiB of one letter: %.2f s\n", seconds);
     assert_int_equal(ids.count, BYTES / 16);
@@ -158,6 +158,44 @@ static void test_megabyte(void **state)
     gs_ids_release(&ids);
     gs_bpe_release(&bpe);
     gs_vocab_release(&v);
+}
+
+/* A long piece and a long file look for an interrupt on their way. */
+static void test_interrupt(void **state)
+{
+    (void)state;
+    static char s[1 << 18];
+    gs_vocab v = make_vocab((const char *const[]){"aa", "aaaa", NULL}), other;
+    gs_bpe bpe = {0};
+    gs_ids ids = {0};
+    gs_str text;
+    gs_error err = {0};
+    memset(s, 'a', sizeof s);
+    make_ranks(&text, (const char *const[]){NULL});
+    gs_interrupt();
+    const gs_status piece = gs_bpe_encode(&bpe, &v, s, sizeof s, &ids, &err);
+    const gs_status file = gs_vocab_init(&other, text.data, text.len, "ranks", &err);
+    gs_clear_interrupt();
+    assert_int_equal(piece, GS_ERR_INTERRUPTED);
+    assert_int_equal(file, GS_ERR_INTERRUPTED);
+    gs_str_release(&text);
+    gs_ids_release(&ids);
+    gs_bpe_release(&bpe);
+    gs_vocab_release(&v);
+}
+
+/* Where the tokens of a file meet in the table cannot be foreseen. */
+static void test_places(void **state)
+{
+    (void)state;
+    const char *const tokens[] = {"ab", "abc", NULL};
+    gs_vocab a = make_vocab(tokens), b = make_vocab(tokens);
+    assert_int_equal(a.slots, b.slots);
+    assert_memory_not_equal(a.slot, b.slot, a.slots * sizeof *a.slot);
+    for (int32_t r = 0; r < a.count; r++)
+        assert_int_equal(gs_vocab_find(&b, a.bytes + a.start[r], a.start[r + 1] - a.start[r]), r);
+    gs_vocab_release(&a);
+    gs_vocab_release(&b);
 }
 
 /* --- rank files --- */
@@ -283,7 +321,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_pieces), cmocka_unit_test(test_border),    cmocka_unit_test(test_whole_piece),
         cmocka_unit_test(test_megabyte),      cmocka_unit_test(test_bad_lines), cmocka_unit_test(test_bad_files),
-        cmocka_unit_test(test_tolerated),     cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_tolerated),     cmocka_unit_test(test_damaged),   cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_places),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
