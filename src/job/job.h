@@ -104,6 +104,7 @@ gs_job_slot_bytes(const gs_job *job); /* the largest piece of output that the pa
 uint64_t gs_job_ahead_bytes(const gs_job *job,
                             bool blocks);                  /* reading ahead: of head and embedding, or of everything */
 uint64_t gs_job_table_bytes(const gs_job *job, bool head); /* scales and the like of the largest weight at work */
+uint64_t gs_job_scratch_bytes(const gs_job *job);          /* of all threads */
 uint64_t gs_job_rows_bytes(const gs_job *job);             /* large buffers of the pass over rows */
 
 /* w4a4_plan.c: what a W4A4 recipe asks for. */

@@ -105,9 +105,15 @@ uint64_t gs_job_table_bytes(const gs_job *job, bool head)
     return most;
 }
 
+uint64_t gs_job_scratch_bytes(const gs_job *job)
+{
+    return gs_compute_scratch_bytes(gs_pool_threads(job->compute.pool), job->config.head_dim);
+}
+
 uint64_t gs_job_rows_bytes(const gs_job *job)
 {
     const bool head = gs_job_is_quantized(job, job->n_linears - 1);
     const uint64_t in_blocks = gs_job_table_bytes(job, false), in_head = head ? gs_job_table_bytes(job, true) : 0;
-    return gs_job_ahead_bytes(job, true) + behind_bytes(job) + (in_blocks > in_head ? in_blocks : in_head);
+    return gs_job_scratch_bytes(job) + gs_job_ahead_bytes(job, true) + behind_bytes(job) +
+           (in_blocks > in_head ? in_blocks : in_head);
 }

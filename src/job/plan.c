@@ -119,8 +119,8 @@ static uint64_t pass_bytes(const gs_job *job, int64_t float_tokens, int64_t quan
     const int64_t chunk = gs_job_chunk_rows(job);
     const int64_t tile = chunk < GS_CHUNK_ROWS ? chunk : GS_CHUNK_ROWS;
     uint64_t sum = stream_bytes(job, &job->samples, float_tokens) + stream_bytes(job, &job->samples, quant_tokens);
-    sum += gs_scratch_bytes(c, chunk, whole_4h) + gs_compute_scratch_bytes(gs_pool_threads(job->compute.pool));
-    sum += (uint64_t)(job->samples.longest * c->rotary * 4) + gs_compute_scratch_bytes(1);
+    sum += gs_scratch_bytes(c, chunk, whole_4h) + gs_job_scratch_bytes(job);
+    sum += (uint64_t)(job->samples.longest * c->rotary * 4) + gs_compute_scratch_bytes(1, 0);
     sum += reference_bytes(job) + outlier_bytes(job, emits);
     if (!emits) return sum + blocks_bytes(job);
     sum += max_u64(blocks_bytes(job), ends_bytes(job)) + gs_job_table_bytes(job, false);

@@ -127,6 +127,7 @@ gs_status gs_job_prepare(gs_job *job, gs_error *err)
     GS_TRY(gs_cards_check(job, err));
     GS_TRY(gs_job_check_w4a4(job, err));
     GS_TRY(gs_compute_open(&job->compute, r->threads, err));
+    GS_TRY(gs_compute_provide_heads(&job->compute, job->config.head_dim, err));
     return check_compute(job, err);
 }
 

@@ -233,7 +233,7 @@ static void attend_task(void *ctx, int64_t task, int worker)
 static void attend(gs_compute *c, attention_job *job, int64_t heads, int64_t groups)
 {
     assert(job->q_rows >= 0 && job->pos0 >= 0 && heads > 0 && groups > 0 && heads % groups == 0 && job->d > 0);
-    /* Reserved when the context was opened for usual head sizes; a wider one needs little more. */
+    /* Nothing new, unless a caller with wide heads has forgotten gs_compute_provide_heads(). */
     if (gs_pool_reserve(c->pool, gs_attention_scratch_bytes(job->d), NULL) != GS_OK) abort();
     job->kernels = c->kernels;
     job->pool = c->pool;

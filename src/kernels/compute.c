@@ -47,16 +47,22 @@ static gs_kernels *table_create(gs_rung rung)
     return t;
 }
 
-static size_t scratch_of_worker(void)
+static size_t scratch_of_worker(int64_t head_dim)
 {
-    const size_t gemm = gs_gemm_scratch_bytes(), attention = gs_attention_scratch_bytes(128);
+    const int64_t d = head_dim > GS_USUAL_HEAD ? head_dim : GS_USUAL_HEAD;
+    const size_t gemm = gs_gemm_scratch_bytes(), attention = gs_attention_scratch_bytes(d);
     return gemm > attention ? gemm : attention;
 }
 
-size_t gs_compute_scratch_bytes(int threads)
+size_t gs_compute_scratch_bytes(int threads, int64_t head_dim)
 {
     const int n = threads > 0 ? threads : gs_usable_cpus();
-    return (size_t)n * scratch_of_worker();
+    return (size_t)n * scratch_of_worker(head_dim);
+}
+
+gs_status gs_compute_provide_heads(gs_compute *c, int64_t head_dim, gs_error *err)
+{
+    return gs_pool_reserve(c->pool, scratch_of_worker(head_dim), err);
 }
 
 gs_status gs_compute_open_rung(gs_compute *c, int threads, gs_rung rung, gs_error *err)
@@ -66,7 +72,7 @@ gs_status gs_compute_open_rung(gs_compute *c, int threads, gs_rung rung, gs_erro
         return gs_fail(err, GS_ERR_UNSUPPORTED, "this processor cannot run %s kernels; the best it has is %s",
                        gs_rung_name(rung), gs_rung_name(gs_cpu_best()));
     GS_TRY(gs_pool_create(&c->pool, threads, err));
-    const gs_status status = gs_pool_reserve(c->pool, scratch_of_worker(), err);
+    const gs_status status = gs_compute_provide_heads(c, GS_USUAL_HEAD, err);
     if (status != GS_OK) {
         gs_compute_close(c);
         return status;

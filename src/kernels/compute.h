@@ -30,8 +30,11 @@ gs_status gs_compute_open(gs_compute *c, int threads, gs_error *err) GS_CHECKED;
 void gs_compute_close(gs_compute *c); /* accepts an all-zero or half-open context */
 /* As above with a fixed rung, for tests; GS_ERR_UNSUPPORTED if this machine lacks it. */
 gs_status gs_compute_open_rung(gs_compute *c, int threads, gs_rung rung, gs_error *err) GS_CHECKED;
-/* Bytes the context itself holds (scratch of all workers), for the plan. */
-size_t gs_compute_scratch_bytes(int threads);
+/* Bytes the context itself holds (scratch of all workers) once heads of that size are provided for; for the plan. */
+size_t gs_compute_scratch_bytes(int threads, int64_t head_dim);
+/* Room for attention with heads of this size, which gs_attention takes for granted beyond GS_USUAL_HEAD. GS_ERR_MEMORY. */
+#define GS_USUAL_HEAD 128
+gs_status gs_compute_provide_heads(gs_compute *c, int64_t head_dim, gs_error *err) GS_CHECKED;
 
 /* Measured peak of the arithmetic a kind uses on this rung, operations per second on all threads of c, from
  * register-only loops with non-zero data: the best of `rounds` rounds of about 20 ms each. */

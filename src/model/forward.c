@@ -103,6 +103,7 @@ static gs_status attention(const pass *p)
     }
     if (p->taps && p->taps->heads) GS_TRY(p->taps->heads(p->taps->ctx, chunk, p->s.qkv, p->err));
     if (p->taps && p->taps->change_heads) GS_TRY(p->taps->change_heads(p->taps->ctx, chunk, p->s.qkv, p->err));
+    GS_TRY(gs_compute_provide_heads(p->c, g->head_dim, p->err));
     for (int64_t i = chunk->first; i < chunk->first + chunk->count; i++) {
         const int64_t row = chunk->start[i] - chunk->row0, rows = chunk->start[i + 1] - chunk->start[i];
         const float *const q = p->s.qkv + row * width, *const k = q + attended;
@@ -254,6 +255,7 @@ gs_status gs_block_step(gs_compute *c, const gs_block *b, int block_index, const
     const int64_t width = gs_config_qkv_width(g), attended = gs_config_attention_width(g);
     const int64_t kv = 2 * g->groups * g->head_dim;
 
+    GS_TRY(gs_compute_provide_heads(c, g->head_dim, err));
     GS_TRY(qkv(&p));
     gs_rope_apply(c, rope, rows, p.s.qkv, width, g->heads + g->groups, g->head_dim, pos0);
     for (int64_t i = 0; i < rows; i++)

@@ -95,6 +95,17 @@ limited "W4A4" --w_bit 4 --a_bit 4 --is_dynamic True "${texts[@]}"
 check "W4A4: files" test "$(number tight spilled_bytes)" -gt 0
 limited "low-bit, ranked" --w_bit 4 --a_bit 8 --is_lowbit True --disable_level L2 "${texts[@]}"
 limited "rows" --w_bit 8 --a_bit 16 "${texts[@]}"
+limited "rows, many threads" --w_bit 8 --a_bit 16 "${texts[@]}" --threads 24
+# Heads may be wide.
+small() { model=$scratch/$1 && "$GLMSLIM" synth --quiet --dir "$model" --layers 1 --vocab 512 "${@:2}" >/dev/null || fail "synth $1"; }
+for _ in {1..120}; do printf 'a lazy dog '; done >"$scratch/long"
+small wide --hidden 64 --heads 2 --groups 2 --head_dim 4096 --ffn 64
+limited "wide heads" --calib_file "$scratch/long" --threads 8
+if [ $sanitized = no ]; then
+    (ulimit -v 400000 && exec "$quant" --quiet --model_path "$model" --save_directory "$yard/none" --calib_texts "Four words." --threads 16) >"$log" 2>&1
+    equal "wide heads, no memory: exit code" $? 7
+    says "wide heads, no memory" "$log" "error: not enough memory" "scratch of a thread"
+fi
 
 # Words that are no sizes, and an interrupt while hidden states are in files.
 refused "no size" 2 "--max_memory" "invalid size value" -- --model_path "$model" --max_memory much

@@ -2,6 +2,7 @@
 #include "unit/kernels/helpers.h"
 
 #include "base/mem.h"
+#include "kernels/elem.h"
 
 static void opening_is_cheap_and_closing_forgiving(void **state)
 {
@@ -29,9 +30,37 @@ static void scratch_is_what_the_plan_is_told(void **state)
     const uint64_t before = gs_buf_now();
     assert_int_equal(gs_compute_open(&c, 3, NULL), GS_OK);
     const uint64_t held = gs_buf_now() - before;
-    assert_true(held >= gs_compute_scratch_bytes(3) && held < gs_compute_scratch_bytes(3) + 65536);
+    assert_true(held >= gs_compute_scratch_bytes(3, 64) && held < gs_compute_scratch_bytes(3, 64) + 65536);
     gs_compute_close(&c);
     assert_true(gs_buf_now() == before);
+}
+
+/* What attention really takes, whatever the size of heads; and no memory is an error before it begins. */
+static void scratch_of_wide_heads(void **state)
+{
+    (void)state;
+    static const int64_t sizes[] = {16, 128, 129, 512, 4096};
+    enum { ROWS = 3, WIDEST = 4096 };
+    float *const qkv = gs_alloc_array((size_t)4 * ROWS * WIDEST, sizeof *qkv); /* zeros; the last part is the result */
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const int64_t d = sizes[i], n = (int64_t)ROWS * d;
+        gs_compute c;
+        const uint64_t before = gs_buf_now();
+        assert_int_equal(gs_compute_open(&c, 2, NULL), GS_OK);
+        if (d > GS_USUAL_HEAD) {
+            gs_error err;
+            gs_buf_set_limit(gs_buf_now() + 1000);
+            assert_int_equal(gs_compute_provide_heads(&c, 16 * d, &err), GS_ERR_MEMORY);
+            gs_buf_set_limit(0);
+        }
+        assert_int_equal(gs_compute_provide_heads(&c, d, NULL), GS_OK);
+        const uint64_t held = gs_buf_now() - before;
+        gs_attention(&c, ROWS, 0, qkv, d, qkv + n, qkv + 2 * n, d, 1, 1, d, qkv + 3 * n, d);
+        assert_int_equal(gs_buf_now() - before, held); /* nothing more than was provided for */
+        assert_true(held >= gs_compute_scratch_bytes(2, d) && held < gs_compute_scratch_bytes(2, d) + 65536);
+        gs_compute_close(&c);
+    }
+    gs_free(qkv);
 }
 
 static void rungs_this_machine_lacks_are_refused(void **state)
@@ -75,6 +104,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opening_is_cheap_and_closing_forgiving),
         cmocka_unit_test(scratch_is_what_the_plan_is_told),
+        cmocka_unit_test(scratch_of_wide_heads),
         cmocka_unit_test(rungs_this_machine_lacks_are_refused),
         cmocka_unit_test(peak_grows_with_the_rung),
     };

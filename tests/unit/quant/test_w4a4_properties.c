@@ -274,7 +274,7 @@ static void sizes_are_true(void **state)
         const size_t moments = gs_w4a4_moments_bytes(l.in), most = stats + (search > moments ? search : moments);
         for (int enough = 0; enough < 2; enough++) {
             const size_t rest =
-                gs_packed_bytes(GS_PACK_F32, l.out, l.in) + gs_compute_scratch_bytes(run_default.threads);
+                gs_packed_bytes(GS_PACK_F32, l.out, l.in) + gs_compute_scratch_bytes(run_default.threads, 0);
             gs_buf_set_limit(gs_buf_now() + rest + (enough ? most + most / 20 + 65536 : most / 10 * 8));
             run_options o = run_default;
             o.keep = l.tokens;
