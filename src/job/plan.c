@@ -5,6 +5,7 @@
 #include "calib/stream.h"
 #include "job/behind.h"
 #include "job/parallel.h"
+#include "smooth/do_smooth.h"
 
 #define BASE_BYTES   (13u << 19) /* program, libraries, thread stacks, small tables */
 #define HASHER_BYTES (2u << 20)  /* what libcrypto takes when it is used */
@@ -103,6 +104,22 @@ static uint64_t outlier_bytes(const gs_job *job, bool emits)
     return sum + search;
 }
 
+/* do_smooth: the first sample as it enters a block, on its way and centred; the trials on it. */
+static uint64_t do_smooth_bytes(const gs_job *job)
+{
+    if (!job->recipe->do_smooth || job->calibrated.count == 0) return 0;
+    static const gs_role searched[] = {GS_QKV, GS_H4};
+    const int64_t rows = job->samples.start[1], hidden = job->config.hidden;
+    uint64_t trial = 0;
+    for (size_t i = 0; i < sizeof searched / sizeof *searched; i++) {
+        int64_t out, in;
+        gs_role_shape(&job->config, searched[i], &out, &in);
+        const uint64_t smoothed = job->smoother ? gs_packed_bytes(GS_PACK_F32, out, in) : 0; /* the weight so far */
+        trial = max_u64(trial, gs_do_smooth_bytes(rows, out, in) + smoothed);
+    }
+    return (uint64_t)(2 * rows * hidden) * sizeof(float) + trial;
+}
+
 /* Head and embedding, read ahead when the blocks are gone. */
 static uint64_t ends_bytes(const gs_job *job)
 {
@@ -123,6 +140,7 @@ static uint64_t pass_bytes(const gs_job *job, int64_t float_tokens, int64_t quan
     sum += (uint64_t)(job->samples.longest * c->rotary * 4) + gs_compute_scratch_bytes(1, 0);
     sum += reference_bytes(job) + outlier_bytes(job, emits);
     if (!emits) return sum + blocks_bytes(job);
+    sum += do_smooth_bytes(job);
     sum += max_u64(blocks_bytes(job), ends_bytes(job)) + gs_job_table_bytes(job, false);
     /* Row chunks are touched only as far as the largest tensor goes; a slot holds them in the type they are written in. */
     uint64_t rows = (uint64_t)job->tensors.embedding->elements * 4;

@@ -124,6 +124,14 @@ static gs_status search_all(search *q, const float *x, bool compat, float *shift
     return GS_OK;
 }
 
+/* Of the search itself: the centred sample, and vectors. */
+static size_t memory_bytes(int64_t rows, int64_t in) { return (GRID + 5 + (size_t)rows) * (size_t)in * sizeof(float); }
+
+uint64_t gs_do_smooth_bytes(int64_t rows, int64_t out, int64_t in)
+{
+    return memory_bytes(rows, in) + gs_trial_bytes(GRID + 1, rows, out, in);
+}
+
 gs_status gs_do_smooth_search(gs_compute *c, const gs_packed *weight, int64_t rows, const float *x, int w_bit,
                               bool compat, float *shift, float *scale, gs_do_smooth_choice *choice, gs_error *err)
 {
@@ -132,7 +140,7 @@ gs_status gs_do_smooth_search(gs_compute *c, const gs_packed *weight, int64_t ro
     if (rows <= 0)
         return gs_fail(err, GS_ERR_USAGE, "do_smooth needs a first calibration sample with at least one token");
     gs_buf memory;
-    GS_TRY(gs_buf_alloc(&memory, (GRID + 5 + (size_t)rows) * n * sizeof(float), "the first calibration sample", err));
+    GS_TRY(gs_buf_alloc(&memory, memory_bytes(rows, weight->k), "the first calibration sample", err));
     search q = {.c = c, .a = memory.data};
     q.w = q.a + n;
     q.low = q.w + n;

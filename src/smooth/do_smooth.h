@@ -19,6 +19,8 @@ typedef struct gs_do_smooth_choice {
 gs_status gs_do_smooth_search(gs_compute *c, const gs_packed *weight, int64_t rows, const float *x, int w_bit,
                               bool compat, float *shift, float *scale, gs_do_smooth_choice *choice,
                               gs_error *err) GS_CHECKED;
+/* The large buffers of that. */
+uint64_t gs_do_smooth_bytes(int64_t rows, int64_t out, int64_t in);
 /* add: [out] = W·shift. */
 void gs_do_smooth_bias(gs_compute *c, const gs_packed *weight, const float *shift, float *add);
 
