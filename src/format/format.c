@@ -109,7 +109,7 @@ static void quantization_config(gs_str *s, const gs_recipe *recipe, const gs_res
     config_bool(s, "co_sparse", r->co_sparse);
     config_string(s, "anti_method", recipe->anti_method);
     config_string(s, "disable_level", recipe->disable_level);
-    config_bool(s, "do_smooth", recipe->do_smooth);
+    config_bool(s, "do_smooth", r->do_smooth);
     config_bool(s, "use_sigma", recipe->use_sigma);
     config_double(s, "sigma_factor", recipe->sigma_factor);
     config_bool(s, "is_lowbit", recipe->is_lowbit);

@@ -19,7 +19,7 @@ gs_dtype gs_target_dtype(const gs_config *c) { return c->dtype == GS_F32 ? GS_BF
 /* do_smooth shifts the input of every QKV and H4; only static types have the shift in their quant_bias. */
 static bool shifts(const gs_target_request *q, gs_role role)
 {
-    if (!q->recipe->do_smooth) return false;
+    if (!q->resolved->do_smooth) return false;
     for (int i = role; i < q->n_linears - 1; i += GS_ROLES)
         if (q->choice[i].type != GS_Q_W8A8 && q->choice[i].type != GS_Q_W8A8S) return true;
     return false;

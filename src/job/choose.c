@@ -118,7 +118,7 @@ static gs_status apply_disable_names(gs_job *job, gs_error *err)
 /* The reference's do_smooth renames the attention, so a linear there that was to stay float is quantized after all. */
 static void forget_wrapped(gs_job *job)
 {
-    if (!job->recipe->do_smooth || !gs_compat(job->recipe, GS_COMPAT_SMOOTH_NAMES)) return;
+    if (!job->resolved.do_smooth || !gs_compat(job->recipe, GS_COMPAT_SMOOTH_NAMES)) return;
     for (int b = 0; b < job->config.layers; b++)
         for (int role = GS_QKV; role <= GS_DENSE; role++)
             job->choice[gs_job_linear(b, (gs_role)role)] = (gs_choice){.type = job->resolved.type};
@@ -218,7 +218,7 @@ void gs_job_set_streams(gs_job *job)
     const bool ranking = job->fa_pending || (job->level_pending && job->resolved.lowbit_class);
     const bool wants_all = (quantized && gs_scheme_get(job->resolved.type)->static_input) || gs_job_any_w4a4(job, 0) ||
                            gs_job_any_attention(job, 0) || job->resolved.comm;
-    const bool first = ranking || (quantized && job->recipe->do_smooth);
+    const bool first = ranking || (quantized && job->resolved.do_smooth);
     job->calibrated = job->samples;
     if ((ranking || !wants_all) && job->samples.count > 0) job->calibrated.count = first ? 1 : 0;
     job->calibrated.tokens = job->calibrated.count > 0 ? job->samples.start[job->calibrated.count] : 0;
@@ -229,7 +229,7 @@ bool gs_job_needs_blocks(const gs_job *job)
 {
     const gs_recipe *r = job->recipe;
     const bool kv = r->use_kvcache_quant && !job->data_free;
-    return job->calibrated.count > 0 || kv || gs_job_wants_scores(job) || job->smoother || r->do_smooth ||
+    return job->calibrated.count > 0 || kv || gs_job_wants_scores(job) || job->smoother || job->resolved.do_smooth ||
            job->resolved.ranks > 1 || job->resolved.comm;
 }
 

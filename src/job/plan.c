@@ -310,7 +310,7 @@ static gs_status check_space(const gs_job *job, gs_error *err)
 gs_status gs_job_plan(gs_job *job, gs_error *err)
 {
     const gs_recipe *r = job->recipe;
-    const bool wrapped = r->do_smooth && gs_compat(r, GS_COMPAT_SMOOTH_NAMES);
+    const bool wrapped = job->resolved.do_smooth && gs_compat(r, GS_COMPAT_SMOOTH_NAMES);
     const gs_manifest_spec spec = {
         .config = &job->config,
         .family = job->family,
@@ -324,10 +324,10 @@ gs_status gs_job_plan(gs_job *job, gs_error *err)
         .kv = r->use_kvcache_quant && !wrapped && !job->data_free,
         .target = job->target,
         .keep_dtypes = job->resolved.npu_dtypes,
-        .norm_bias = r->do_smooth || (job->smoother && job->smoother->norm_bias),
-        .norm_bias_f32 = !r->do_smooth,
+        .norm_bias = job->resolved.do_smooth || (job->smoother && job->smoother->norm_bias),
+        .norm_bias_f32 = !job->resolved.do_smooth,
         .norm_module = r->mindie_format,
-        .h4_bias = r->do_smooth && !job->data_free,
+        .h4_bias = job->resolved.do_smooth && !job->data_free,
         .wrapped_names = wrapped,
     };
     gs_manifest_release(&job->manifest);

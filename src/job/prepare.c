@@ -59,7 +59,7 @@ static gs_status check_rule(const gs_job *job, gs_error *err)
 static void warn_dropped_bias(const gs_job *job)
 {
     int dropped = 0;
-    for (int b = 0; b < job->config.layers && job->recipe->do_smooth; b++)
+    for (int b = 0; b < job->config.layers && job->resolved.do_smooth; b++)
         dropped +=
             !gs_job_is_quantized(job, gs_job_linear(b, GS_QKV)) + !gs_job_is_quantized(job, gs_job_linear(b, GS_H4));
     if (dropped > 0)

@@ -94,7 +94,7 @@ static gs_status search_block(gs_walk *w, const gs_chunk *chunk, float *h, float
 gs_status gs_step_smooth(gs_walk *w, gs_error *err)
 {
     gs_job *job = w->job;
-    if (!job->recipe->do_smooth || w->stream[GS_STREAM_QUANTIZED].tokens == 0 || w->transform->smoothed[GS_NORM_INPUT])
+    if (!job->resolved.do_smooth || w->stream[GS_STREAM_QUANTIZED].tokens == 0 || w->transform->smoothed[GS_NORM_INPUT])
         return GS_OK;
     const int64_t rows = job->samples.start[1], hidden = job->config.hidden;
     const gs_chunk chunk = {.count = 1, .rows = rows, .start = job->samples.start};

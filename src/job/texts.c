@@ -21,7 +21,7 @@ static gs_status check_data_free(gs_job *job, gs_error *err)
             "%s holds no samples, but use_reduce_quant looks at what cards send; give it calibration texts or "
             "leave it out",
             source);
-    const char *needs = r->use_kvcache_quant ? "use_kvcache_quant" : r->do_smooth ? "do_smooth" : NULL;
+    const char *needs = r->use_kvcache_quant ? "use_kvcache_quant" : job->resolved.do_smooth ? "do_smooth" : NULL;
     if (r->use_fa_quant)
         return gs_fail(err, GS_ERR_USAGE,
                        "%s holds no samples, but use_fa_quant looks at activations; give it calibration texts or "

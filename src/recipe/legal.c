@@ -129,6 +129,7 @@ static gs_status check_group(const gs_recipe *r, gs_resolved *s, gs_str *notes, 
     const bool w4a8 = s->w_bit == 4 && s->a_bit == 8;
     s->per_group = r->is_lowbit && !r->open_outlier && (s->a_bit == 16 || w4a8);
     s->group_size = -1;
+    s->do_smooth = r->do_smooth && !s->per_group;
     if (s->per_group) {
         const int g = r->group_size;
         if (g != 32 && g != 64 && g != 128 && g != 256)

@@ -25,6 +25,7 @@ typedef struct gs_resolved {
     bool co_sparse;    /* after is_lowbit's override */
     bool lowbit_class; /* weights of spec/01 §9.3 */
     bool per_group;
+    bool do_smooth;      /* never by group */
     int group_size;      /* -1 unless per_group */
     int disable_level;   /* n of L<n> */
     bool sparse_dynamic; /* sparse codes with activation scales at run time, written as W8A8_DYNAMIC */

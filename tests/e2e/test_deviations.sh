@@ -114,6 +114,13 @@ equal "do_smooth: names" "$(names smooth | grep -c self_attn)" 0
 equal "do_smooth: disable_names" "$(described smooth "$(layer 1 $qkv).weight") $(described smooth "$(layer 2 $qkv).weight")" "FLOAT W8A8"
 equal "do_smooth: cache" "$(names smooth | grep -c kv_cache_scale)" 6
 
+# By group do_smooth is off.
+for compat in "" --reference_compat; do
+    run group$compat --w_bit 4 --a_bit 16 --is_lowbit True --open_outlier False $compat
+    run group-smooth$compat --w_bit 4 --a_bit 16 --is_lowbit True --open_outlier False --do_smooth True $compat
+    equal "do_smooth by group" "$(digest "$scratch/group-smooth$compat")" "$(digest "$scratch/group$compat")"
+done
+
 # scale_bias as loaders take it: rows for column-parallel linears, 16 parts for row-parallel ones.
 run two-stage --w_bit 4 --a_bit 8 --is_lowbit True --is_dynamic True --open_outlier False --group_size 64
 equal "scale_bias" "$(for l in $qkv $dense $h4; do shape two-stage "$(layer 1 $l).scale_bias"; done | tr '\n' ' ')" \

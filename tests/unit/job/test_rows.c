@@ -164,9 +164,9 @@ static void who_needs_blocks(void **state)
     assert_true(gs_job_needs_blocks(&job));
     job.data_free = true;
     assert_false(gs_job_needs_blocks(&job));
-    r.do_smooth = true;
+    job.resolved.do_smooth = true;
     assert_true(gs_job_needs_blocks(&job));
-    r.do_smooth = false;
+    job.resolved.do_smooth = false;
     job.calibrated.count = 1;
     assert_true(gs_job_needs_blocks(&job));
     job.calibrated.count = 0;

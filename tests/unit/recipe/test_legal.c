@@ -36,6 +36,27 @@ static void test_resolved(void **state)
         assert_non_null(gs_quant_type_name((gs_quant_type)t));
 }
 
+/* By group there is no do_smooth, and it is said. */
+static void test_no_smoothing_by_group(void **state)
+{
+    (void)state;
+    static const char *const by_group[] = {"--w_bit 4 --a_bit 16", "--w_bit 8 --a_bit 16 --reference_compat",
+                                           "--w_bit 4 --is_dynamic True", "--w_bit 4"};
+    for (size_t i = 0; i < sizeof by_group / sizeof *by_group; i++) {
+        char line[256];
+        asked a;
+        snprintf(line, sizeof line, "%s --is_lowbit True --open_outlier False --do_smooth True", by_group[i]);
+        expect_note(line, "do_smooth has no effect", true);
+        ask(&a, line);
+        assert_true(a.resolved.per_group && !a.resolved.do_smooth);
+        ask_close(&a);
+        snprintf(line, sizeof line, "%s --is_lowbit True --do_smooth True", by_group[i]);
+        ask(&a, line);
+        assert_true(a.status != GS_OK || a.resolved.do_smooth != a.resolved.per_group);
+        ask_close(&a);
+    }
+}
+
 static void test_order(void **state)
 {
     (void)state;
@@ -278,11 +299,17 @@ static void test_compat_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_resolved),       cmocka_unit_test(test_order),
-        cmocka_unit_test(test_cards),          cmocka_unit_test(test_sparse_dynamic),
-        cmocka_unit_test(test_required),       cmocka_unit_test(test_boundaries),
-        cmocka_unit_test(test_device),         cmocka_unit_test(test_notes),
-        cmocka_unit_test(test_tokenizer_args), cmocka_unit_test(test_program),
+        cmocka_unit_test(test_resolved),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_no_smoothing_by_group),
+        cmocka_unit_test(test_cards),
+        cmocka_unit_test(test_sparse_dynamic),
+        cmocka_unit_test(test_required),
+        cmocka_unit_test(test_boundaries),
+        cmocka_unit_test(test_device),
+        cmocka_unit_test(test_notes),
+        cmocka_unit_test(test_tokenizer_args),
+        cmocka_unit_test(test_program),
         cmocka_unit_test(test_compat_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
