@@ -14,11 +14,22 @@ int gs_job_linear(int block, gs_role role) { return block * GS_ROLES + (int)role
 
 bool gs_job_is_quantized(const gs_job *job, int linear) { return job->choice[linear].type != GS_Q_FLOAT; }
 
+/* act_method 3 chooses by score wherever inputs are quantized, in types with dynamic activations too. */
+static bool chooses_by_score(const gs_job *job)
+{
+    const bool w4a4 = job->resolved.type == GS_Q_W4A4_FLATQUANT_DYNAMIC;
+    return job->recipe->act_method == 3 && job->resolved.a_bit == 8 && !w4a4 && !job->data_free;
+}
+
+bool gs_job_scores_ahead(const gs_job *job)
+{
+    const bool level = job->resolved.disable_level > 0 && !job->resolved.lowbit_class;
+    return level || (job->recipe->use_fa_quant && job->recipe->fa_amp > 0 && chooses_by_score(job));
+}
+
 bool gs_job_wants_scores(const gs_job *job)
 {
-    /* With disable_level the pre-walk has them already. */
-    return job->recipe->act_method == 3 && job->resolved.disable_level == 0 && !job->data_free &&
-           gs_scheme_get(job->resolved.type)->static_input;
+    return chooses_by_score(job) && job->calibrated.count > 0 && !gs_job_scores_ahead(job);
 }
 
 gs_observer_kind gs_job_observer_kind(const gs_job *job, int linear)
@@ -267,7 +278,8 @@ int gs_job_calibrate_until(const gs_job *job, int block)
 
 int gs_job_float_until(const gs_job *job, int block)
 {
-    const bool scores = (job->level_pending && !job->resolved.lowbit_class) || gs_job_wants_scores(job);
+    const bool ahead = gs_job_scores_ahead(job) && (job->level_pending || job->fa_pending);
+    const bool scores = ahead || gs_job_wants_scores(job);
     const bool kv = job->recipe->use_kvcache_quant && !job->kv_from_anti && !job->level_pending && !job->data_free;
     const bool later_kv = kv && block + 1 < job->config.layers;
     if (later_kv || (scores && later_quantized(job, block))) return GS_UNTIL_END;

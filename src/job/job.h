@@ -84,6 +84,7 @@ bool gs_job_any_attention(const gs_job *job, int from);
 void gs_job_set_streams(gs_job *job); /* which samples the fake-quantized stream carries */
 bool gs_job_is_quantized(const gs_job *job, int linear);
 gs_observer_kind gs_job_observer_kind(const gs_job *job, int linear);
+bool gs_job_scores_ahead(const gs_job *job); /* gs_pass_rank comes first: disable_level, or act_method 3 with fa_amp */
 bool gs_job_wants_scores(const gs_job *job); /* act_method 3 in the main walk */
 bool gs_job_needs_blocks(const gs_job *job); /* the main walk loads blocks, gs_pass_quantize; else gs_pass_rows */
 /* The largest chunk of any stream. */

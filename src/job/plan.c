@@ -170,14 +170,20 @@ static uint64_t peak_bytes(const gs_job *job)
     uint64_t peak = gs_job_needs_blocks(job)
                         ? pass_bytes(job, float_tokens, job->calibrated.tokens, true, whole_4h) + gs_job_w4a4_bytes(job)
                         : gs_job_rows_bytes(job);
-    if (job->resolved.disable_level > 0) peak = max_u64(peak, pass_bytes(job, job->scored.tokens, 0, false, true));
+    if (job->resolved.disable_level > 0 || gs_job_scores_ahead(job))
+        peak = max_u64(peak, pass_bytes(job, job->scored.tokens, 0, false, true));
     return peak + BASE_BYTES + (job->resolved.extras ? HASHER_BYTES : 0) + (uint64_t)job->samples.tokens * 4;
+}
+
+static bool still_ranks(const gs_job *job)
+{
+    return job->level_pending || (job->fa_pending && gs_job_scores_ahead(job));
 }
 
 /* Of hidden states in the pass that has most. */
 static uint64_t streams_bytes(const gs_job *job)
 {
-    const int64_t anti = job->smoother ? job->anti.tokens : 0, ranked = job->level_pending ? job->scored.tokens : 0;
+    const int64_t anti = job->smoother ? job->anti.tokens : 0, ranked = still_ranks(job) ? job->scored.tokens : 0;
     const int64_t walked = float_tokens_of(job) + job->calibrated.tokens;
     return gs_stream_bytes(anti + (ranked > walked ? ranked : walked), job->config.hidden);
 }
@@ -278,7 +284,7 @@ static void plan_work(gs_job *job)
         }
         if (calibrate_until != GS_UNTIL_NOTHING) job->work_total += job->calibrated.tokens;
     }
-    if (job->level_pending) job->work_total += job->scored.tokens * job->config.layers;
+    if (still_ranks(job)) job->work_total += job->scored.tokens * job->config.layers;
     gs_report *r = job->report;
     const double bytes = (double)job->checkpoint.bytes + (double)job->manifest.layout.total_bytes;
     job->estimated_seconds = bytes / 1e9;

@@ -5,9 +5,9 @@
 static gs_status rank_layers(gs_job *job, gs_error *err)
 {
     if (!job->level_pending && !job->fa_pending) return GS_OK;
-    if (job->level_pending && !job->resolved.lowbit_class) {
+    if (gs_job_scores_ahead(job)) {
         GS_TRY(gs_walk_run(job, &gs_pass_rank, NULL, err));
-        gs_job_choose_level(job);
+        if (job->level_pending) gs_job_choose_level(job);
     }
     if (job->level_pending || job->fa_pending) {
         gs_job_set_streams(job);

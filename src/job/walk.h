@@ -89,7 +89,8 @@ typedef struct gs_pass {
     bool sweeps_twice; /* a block changes stream Q more than once; gs_keep_final() says when it is for the last time */
 } gs_pass;
 
-extern const gs_pass gs_pass_rank; /* disable_level: float scores of every linear, first five samples */
+extern const gs_pass
+    gs_pass_rank; /* float scores of every linear, first five samples: disable_level, act_method 3 before fa_amp */
 extern const gs_pass
     gs_pass_rank_first;                /* what the first sample ranks, fake-quantized: low-bit disable_level, fa_amp */
 extern const gs_pass gs_pass_quantize; /* the job */

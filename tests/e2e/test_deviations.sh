@@ -64,6 +64,15 @@ says "fa_amp 9" "$scratch/amp9.stderr" "fa_amp"
 equal "fa_amp 9: tensors" "$(names amp9 | grep -c '\.fa_')" 0
 equal "fa_amp 9: key" "$(described amp9 fa_quant_type)" ""
 
+# act_method 3 takes the same observers whatever type is written, and in the pass that ranks attention.
+run auto --act_method 3 --do_smooth True --use_fa_quant True
+run auto-dynamic --act_method 3 --do_smooth True --use_fa_quant True --is_dynamic True
+run auto-amp1 --act_method 3 --do_smooth True --use_fa_quant True --fa_amp 1
+for tensor in $(names auto | grep -e '\.fa_[qk]\.scale' -e 'norm\.weight'); do same auto-dynamic auto "$tensor"; done
+for tensor in $(names auto-amp1 | grep -e '\.fa_q\.scale' -e 'input_scale'); do same auto-amp1 auto "$tensor"; done
+run auto-rank --act_method 3 --use_fa_quant True --fa_amp 1 --reference_compat
+equal "fa_amp, act_method 3" "$(names auto-rank | grep -c "^$(layer 1 self_attention).fa_") $(names auto-rank | grep -c '\.fa_')" "0 12"
+
 # One scale for a weight with its outliers split off: the reference cannot save it.
 run mm --mm_tensor True --w_bit 4 --a_bit 16 --is_lowbit True
 run mm-compat --mm_tensor True --w_bit 4 --a_bit 16 --is_lowbit True --reference_compat
