@@ -83,11 +83,13 @@ gs_status gs_emit_make_fake(gs_walk *w, gs_role role, gs_fake_linear *f, int64_t
     const bool truncate = gs_compat(job->recipe, GS_COMPAT_HISTOGRAM_TRUNCATES);
     if (job->resolved.a_bit > 8) {
         GS_TRY(gs_fake_init_weight_only(f, out, in, bias, err));
+        f->cut_inputs = job->resolved.per_group && gs_compat(job->recipe, GS_COMPAT_GROUP_INPUTS);
     } else if (job->resolved.type == GS_Q_W4A4_FLATQUANT_DYNAMIC) { /* its stream is as engines compute */
         GS_TRY(gs_fake_init_per_token(f, out, in, bias, err));
     } else {
         const gs_observer_kind kind = gs_job_observer_kind(job, gs_job_linear(w->block, role));
         GS_TRY(gs_fake_init(f, out, in, kind, truncate, job->manifest.floats, bias, err));
+        f->symmetric = job->resolved.type == GS_Q_W4A8_DYNAMIC; /* a_sym, which the library sets for it alone */
     }
     return w->reference ? gs_fake_use_reference(f, err) : GS_OK;
 }

@@ -22,6 +22,12 @@ gs_act_params gs_act_asym8(float xmin, float xmax, gs_dtype round_scale)
     return (gs_act_params){.scale = scale, .zero = fminf(fmaxf(zero, -128.0f), 127.0f)};
 }
 
+gs_act_params gs_act_sym8(float xmin, float xmax, gs_dtype round_scale)
+{
+    const float peak = fmaxf(fmaxf(-xmin, xmax), 0.0f);
+    return (gs_act_params){.scale = round_to(fmaxf(peak / 127.0f, GS_EPS), round_scale)};
+}
+
 gs_status gs_deq_and_bias(int64_t out, const float *weight_scale, const int32_t *row_sum, const float *bias,
                           gs_act_params act, float *deq, int32_t *quant_bias, gs_error *err)
 {

@@ -15,6 +15,9 @@ typedef struct gs_act_params {
  * rounding). */
 gs_act_params gs_act_asym8(float xmin, float xmax, gs_dtype round_scale);
 
+/* Symmetric 8 bit: s = max(max(-min, max)/127, eps), no offset. */
+gs_act_params gs_act_sym8(float xmin, float xmax, gs_dtype round_scale);
+
 /* deq[o] = input_scale·weight_scale[o]; quant_bias[o] = (int32)rint(bias[o]/deq[o] - (float)row_sum[o]·input_offset),
  * bias NULL = zeros. All float32. Values beyond int32 are GS_ERR_NUMERIC naming the row. */
 gs_status gs_deq_and_bias(int64_t out, const float *weight_scale, const int32_t *row_sum, const float *bias,

@@ -13,7 +13,10 @@
 typedef struct gs_fake_linear {
     bool active; /* false: this linear stays float */
     int64_t out, in;
-    bool weight_only;  /* the input stays float: nothing is observed, the product is float32 */
+    bool weight_only; /* the input stays float: nothing is observed, the product is float32 */
+    bool
+        cut_inputs; /* weight_only with a reference: inputs lose what a few steps cannot hold, as the reference's do by group */
+    bool symmetric;    /* input codes have no offset; the caller sets it before anything is observed */
     bool per_token;    /* each token has a symmetric scale of its own; nothing is observed */
     bool fixed;        /* every row is quantized with `act`, which was known from the start */
     gs_packed codes;   /* S8 panels with row sums; weight_only: F32 panels of the weight as calibration sees it */

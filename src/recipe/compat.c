@@ -87,6 +87,11 @@ const gs_compat_row gs_compat_rows[GS_COMPAT_COUNT] = {
          "Each row is clipped only if that loses less, in squared error, than a scale that holds its outliers; "
          "calibration computes with what is written.",
          "open_outlier", true},
+    [GS_COMPAT_GROUP_INPUTS] = {"inputs of per-group W4A16 and W8A16",
+                                "In calibration each token's inputs are cut down to steps of a 1575th of its largest "
+                                "magnitude. It shows in the "
+                                "scales of use_fa_quant, and may show in what disable_level chooses.",
+                                "Inputs stay in floating point, as engines compute.", "group_size", true},
 };
 
 bool gs_compat(const gs_recipe *r, gs_compat_id id)

@@ -23,6 +23,7 @@ typedef enum gs_compat_id {
     GS_COMPAT_REDUCE_KEY_ONLY,
     GS_COMPAT_SPARSE_DYNAMIC,   /* spec/06 §4.7 */
     GS_COMPAT_OUTLIERS_CLIPPED, /* spec/01 §9.3 */
+    GS_COMPAT_GROUP_INPUTS,     /* spec/01 §9.3, msd */
     GS_COMPAT_COUNT
 } gs_compat_id;
 

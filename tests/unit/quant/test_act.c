@@ -22,6 +22,18 @@ static void asym_params(void **state)
     assert_true(p.scale == 1.0f && p.zero == 0.0f);
 }
 
+static void sym_params(void **state)
+{
+    (void)state;
+    gs_act_params p = gs_act_sym8(-3.0f, 1.0f, GS_F32);
+    assert_true(p.scale == 3.0f / 127.0f && p.zero == 0.0f);
+    p = gs_act_sym8(2.0f, 4.0f, GS_F32);
+    assert_true(p.scale == 4.0f / 127.0f && p.zero == 0.0f);
+    p = gs_act_sym8(0.0f, 0.0f, GS_F32);
+    assert_true(p.scale == GS_EPS && p.zero == 0.0f);
+    assert_true(gs_act_sym8(-507.0f, 508.0f, GS_BF16).scale == 4.0f);
+}
+
 /* The offset belongs to the rounded scale. */
 static void rounded_scale(void **state)
 {
@@ -138,9 +150,9 @@ static void piece_dtypes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(asym_params),       cmocka_unit_test(rounded_scale), cmocka_unit_test(derived_tensors),
-        cmocka_unit_test(bias_beyond_int32), cmocka_unit_test(deq_as_int64),  cmocka_unit_test(schemes_are_listed),
-        cmocka_unit_test(piece_dtypes),
+        cmocka_unit_test(asym_params),        cmocka_unit_test(sym_params),        cmocka_unit_test(rounded_scale),
+        cmocka_unit_test(derived_tensors),    cmocka_unit_test(bias_beyond_int32), cmocka_unit_test(deq_as_int64),
+        cmocka_unit_test(schemes_are_listed), cmocka_unit_test(piece_dtypes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

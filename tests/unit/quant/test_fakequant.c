@@ -204,6 +204,61 @@ static void range_known_before(void **state)
     gs_compute_close(&c);
 }
 
+/* By group the reference multiplies what is left of the inputs: 0.5 beside a largest value of 1 becomes 0.49954676 (3, 7 and 6 steps),
+ * nothing loses more than a last step, zeros stay. */
+static void inputs_cut_down(void **state)
+{
+    (void)state;
+    gs_compute c;
+    fixture_compute(&c, 2);
+    static const float w[4 * 4] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1};
+    static const float x[3 * 4] = {1.0f, 0.5f, -0.5f, 0.0f, 0, 0, 0, 0, -3.0f, 1e-6f, 2.0f, 0.7f};
+    float y[3 * 4];
+    int8_t codes[GS_FAKE_SCRATCH(3, 4, true)] __attribute__((aligned(64)));
+    gs_fake_linear f;
+    gs_error err = {0};
+    assert_int_equal(gs_fake_init_weight_only(&f, 4, 4, NULL, &err), GS_OK);
+    assert_int_equal(gs_fake_use_reference(&f, &err), GS_OK);
+    gs_fake_set_rows(&f, &c, 0, 4, NULL, w);
+    const gs_chunk any = {.rows = 3};
+    assert_int_equal(gs_fake_forward(&f, &c, &any, 0, 3, x, codes, y, &err), GS_OK);
+    assert_memory_equal(y, x, sizeof y);
+    f.cut_inputs = true;
+    assert_int_equal(gs_fake_forward(&f, &c, &any, 0, 3, x, codes, y, &err), GS_OK);
+    assert_float_equal(y[1], 0.49954676f, 1e-6f);
+    for (int i = 0; i < 12; i++) {
+        const float step = (i < 4 ? 1.0f : 3.0f) * 1.001f / 1575.0f;
+        assert_true(y[i] <= x[i] && x[i] - y[i] <= step * 1.001f);
+        assert_true(x[i] != 0.0f || y[i] == 0.0f);
+    }
+    gs_fake_release(&f);
+    gs_compute_close(&c);
+}
+
+/* The codes' offset is 0, and the step that of the largest magnitude. */
+static void no_offset(void **state)
+{
+    (void)state;
+    gs_compute c;
+    fixture_compute(&c, 2);
+    static linear l;
+    linear_make(&l);
+    gs_fake_linear f;
+    gs_error err = {0};
+    fake_make(&f, &c, &l, GS_OBSERVE_MINMAX, GS_F32, l.bias);
+    f.symmetric = true;
+    const gs_chunk chunk = chunk_of(0, SAMPLES);
+    assert_int_equal(gs_fake_observe(&f, &c, &chunk, l.x, &err), GS_OK);
+    assert_true(f.act.zero == 0.0f && f.act.scale == fmaxf(-f.xmin, f.xmax) / 127.0f);
+    float expected[ROWS * OUT], y[ROWS * OUT];
+    int8_t codes[ROWS * IN];
+    expected_output(&l, f.sample, l.bias, expected);
+    assert_int_equal(gs_fake_forward(&f, &c, &chunk, 0, ROWS, l.x, codes, y, &err), GS_OK);
+    assert_memory_equal(y, expected, sizeof y);
+    gs_fake_release(&f);
+    gs_compute_close(&c);
+}
+
 static void refuses_bad_input(void **state)
 {
     (void)state;
@@ -231,7 +286,8 @@ static void refuses_bad_input(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(equals_definition), cmocka_unit_test(tokens_of_their_own),
-                                       cmocka_unit_test(range_known_before), cmocka_unit_test(refuses_bad_input)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(equals_definition),  cmocka_unit_test(tokens_of_their_own),
+                                       cmocka_unit_test(range_known_before), cmocka_unit_test(refuses_bad_input),
+                                       cmocka_unit_test(inputs_cut_down),    cmocka_unit_test(no_offset)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
