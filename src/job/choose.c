@@ -126,7 +126,8 @@ static gs_status apply_disable_names(gs_job *job, gs_error *err)
     return status;
 }
 
-/* The reference's do_smooth renames the attention, so a linear there that was to stay float is quantized after all. */
+/* The reference's do_smooth renames the attention, so a linear there that was to stay float by name is quantized after all. The
+ * low-bit ranking comes after the renaming and chooses modules, not names. */
 static void forget_wrapped(gs_job *job)
 {
     if (!job->resolved.do_smooth || !gs_compat(job->recipe, GS_COMPAT_SMOOTH_NAMES)) return;
@@ -155,7 +156,7 @@ gs_status gs_job_choose(gs_job *job, gs_error *err)
     if (job->recipe->disable_last_linear) keep_float(job, job->n_linears - 1, "last linear");
     job->max_input = gs_alloc_array((size_t)job->n_linears, sizeof *job->max_input);
     job->level_pending = job->resolved.disable_level > 0;
-    if (!job->level_pending) forget_wrapped(job);
+    if (!job->level_pending || job->resolved.lowbit_class) forget_wrapped(job);
     return GS_OK;
 }
 
@@ -188,7 +189,7 @@ void gs_job_choose_level(gs_job *job)
         job->choice[list[i].linear].dropped = lowbit && gs_compat(job->recipe, GS_COMPAT_LOWBIT_LAYERS_DROPPED);
     }
     job->level_pending = false;
-    forget_wrapped(job);
+    if (!lowbit) forget_wrapped(job);
     gs_free(list);
 }
 

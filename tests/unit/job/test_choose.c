@@ -124,6 +124,38 @@ static void level_takes_the_greatest_scores(void **state)
     end(&job);
 }
 
+/* Under --reference_compat do_smooth voids names below attention, whether listed or ranked; the low-bit ranking is none of names. */
+static void renamed_attention(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"transformer.encoder.layers.1.self_attention.dense",
+                                        "transformer.encoder.layers.1.mlp.dense_h_to_4h", NULL};
+    for (int lowbit = 0; lowbit < 2; lowbit++) {
+        gs_job job;
+        gs_error err = {0};
+        begin(&job);
+        recipe.reference_compat = true;
+        recipe.disable_names = names;
+        job.resolved.do_smooth = true;
+        job.resolved.lowbit_class = lowbit;
+        job.resolved.disable_level = 2;
+        assert_int_equal(gs_job_choose(&job, &err), GS_OK);
+        const int dense = gs_job_linear(1, GS_DENSE), h4 = gs_job_linear(1, GS_H4), qkv = gs_job_linear(0, GS_QKV);
+        assert_int_equal(gs_job_is_quantized(&job, dense), lowbit); /* in the low-bit ranking */
+        for (int i = 0; i < job.n_linears; i++)
+            job.score[i] = (gs_score){.seen = true, .t_max = 1, .std = 1, .cols = 1};
+        job.score[qkv].t_max = job.max_input[qkv] = 9;
+        job.max_input[dense] = 8;
+        gs_job_choose_level(&job);
+        assert_false(gs_job_is_quantized(&job, h4));
+        assert_int_equal(gs_job_is_quantized(&job, dense), !lowbit);
+        assert_int_equal(gs_job_is_quantized(&job, qkv), !lowbit);
+        assert_int_equal(job.choice[qkv].dropped, lowbit);
+        assert_string_equal(job.choice[h4].why_float, "disable_names");
+        end(&job);
+    }
+}
+
 static void level_beyond_the_count_takes_all(void **state)
 {
     (void)state;
@@ -176,9 +208,13 @@ static void w4a4_is_a_mixture(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(default_fallback),          cmocka_unit_test(a_list_replaces_the_default),
-        cmocka_unit_test(unknown_names_are_refused), cmocka_unit_test(level_takes_the_greatest_scores),
-        cmocka_unit_test(w4a4_is_a_mixture),         cmocka_unit_test(level_beyond_the_count_takes_all),
+        cmocka_unit_test(default_fallback),
+        cmocka_unit_test(a_list_replaces_the_default),
+        cmocka_unit_test(unknown_names_are_refused),
+        cmocka_unit_test(level_takes_the_greatest_scores),
+        cmocka_unit_test(renamed_attention),
+        cmocka_unit_test(w4a4_is_a_mixture),
+        cmocka_unit_test(level_beyond_the_count_takes_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
