@@ -271,7 +271,9 @@ static int until_input(int role)
 int gs_job_calibrate_until(const gs_job *job, int block)
 {
     if (job->calibrated.count == 0) return GS_UNTIL_NOTHING;
-    if (later_quantized(job, block) || gs_job_any_attention(job, block + 1) || job->resolved.comm) return GS_UNTIL_END;
+    const bool smooths = job->resolved.do_smooth && block + 1 < job->config.layers; /* before floats too */
+    if (smooths || later_quantized(job, block) || gs_job_any_attention(job, block + 1) || job->resolved.comm)
+        return GS_UNTIL_END;
     const int until = until_input(last_quantized(job, block));
     const bool attention = job->fa && job->fa[block];
     return attention && until < (int)GS_UNTIL_DENSE_INPUT ? (int)GS_UNTIL_DENSE_INPUT : until;

@@ -134,6 +134,14 @@ equal "do_smooth: names" "$(names smooth | grep -c self_attn)" 0
 equal "do_smooth: disable_names" "$(described smooth "$(layer 1 $qkv).weight") $(described smooth "$(layer 2 $qkv).weight")" "FLOAT W8A8"
 equal "do_smooth: cache" "$(names smooth | grep -c kv_cache_scale)" 6
 
+# do_smooth follows the stream behind the last quantized linear, and needs none.
+floats() { for n in $qkv $dense $h4 $down; do layer "$1" "$n" && echo; done; }
+run smooth-tail --do_smooth True --disable_names $(floats 1) $(floats 2)
+run smooth-inner --do_smooth True --disable_names $(floats 1)
+for norm in input_layernorm post_attention_layernorm; do
+    for part in weight bias; do same smooth-tail smooth-inner "$(layer 1 $norm).$part"; done
+done
+
 # By group do_smooth is off.
 for compat in "" --reference_compat; do
     run group$compat --w_bit 4 --a_bit 16 --is_lowbit True --open_outlier False $compat
