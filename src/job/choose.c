@@ -230,7 +230,7 @@ void gs_job_set_streams(gs_job *job)
     const bool ranking = job->fa_pending || (job->level_pending && job->resolved.lowbit_class);
     const bool wants_all = (quantized && gs_scheme_get(job->resolved.type)->static_input) || gs_job_any_w4a4(job, 0) ||
                            gs_job_any_attention(job, 0) || job->resolved.comm;
-    const bool first = ranking || (quantized && job->resolved.do_smooth);
+    const bool first = ranking || job->resolved.do_smooth;
     job->calibrated = job->samples;
     if ((ranking || !wants_all) && job->samples.count > 0) job->calibrated.count = first ? 1 : 0;
     job->calibrated.tokens = job->calibrated.count > 0 ? job->samples.start[job->calibrated.count] : 0;

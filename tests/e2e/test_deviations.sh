@@ -141,6 +141,15 @@ run smooth-inner --do_smooth True --disable_names $(floats 1)
 for norm in input_layernorm post_attention_layernorm; do
     for part in weight bias; do same smooth-tail smooth-inner "$(layer 1 $norm).$part"; done
 done
+run smooth-float --do_smooth True --w_bit 16 --a_bit 16
+run smooth-w8a16 --do_smooth True --a_bit 16
+same smooth-float smooth-w8a16 "$(layer 0 input_layernorm).weight" # nothing quantized before either
+for i in 0 1 2; do
+    checks=$((checks + 1))
+    ! cmp -s <(bytes smooth-float "$(layer $i post_attention_layernorm).weight") <(bytes w16a16 "$(layer $i post_attention_layernorm).weight") ||
+        fail "do_smooth leaves float block $i as it was"
+done
+says "do_smooth in float" "$scratch/smooth-float.stderr" "6 norms stand in front of linears that stay float"
 
 # By group do_smooth is off.
 for compat in "" --reference_compat; do
