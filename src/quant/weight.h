@@ -9,12 +9,10 @@
  * scale: [rows], codes: [rows, in]. Parallel. */
 void gs_weight_w8_sym(gs_compute *c, int64_t rows, int64_t in, const float *w, float *scale, int8_t *codes);
 
-/* Signal and noise energy of w against scale·codes, added in row order: SQNR = 10·log10(signal/noise). */
+/* Signal and noise energy of a weight against its dequantized codes: SQNR = 10·log10(signal/noise). */
 typedef struct gs_sqnr {
     double signal, noise;
 } gs_sqnr;
-void gs_sqnr_add(gs_sqnr *s, gs_compute *c, int64_t rows, int64_t in, const float *w, const float *scale,
-                 const int8_t *codes);
 double gs_sqnr_db(const gs_sqnr *s); /* +Inf when noise is 0 */
 
 #endif
