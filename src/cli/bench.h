@@ -124,7 +124,7 @@ gs_status gs_bench_open(gs_bench_context *x, gs_bench *b, gs_rung rung, int thre
 void gs_bench_close(gs_bench_context *x);
 double gs_bench_now(const gs_bench_context *x);
 bool gs_bench_is_brief(const gs_bench *b, gs_rung rung); /* a quick run, or not the best instruction set */
-/* Measures the peak once more and returns it; the best so far is kept. */
+/* Measures the peak once more and returns it; the best so far is kept in the table of peaks, if it has such a row. */
 double gs_bench_refresh_peak(gs_bench_context *x, gs_gemm_kind kind);
 double gs_bench_median(double *x, int n);                                                 /* sorts x */
 double gs_bench_peak_of(const gs_bench *b, gs_rung rung, gs_gemm_kind kind, int threads); /* 0 = not measured */
