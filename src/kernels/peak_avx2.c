@@ -7,13 +7,13 @@
 
 static double peak_f32(int64_t steps)
 {
-    __m256 x = _mm256_set1_ps(0.9999f), y = _mm256_set1_ps(1.0001f), s[12];
+    __m256 x = _mm256_set1_ps(0.9999f), y = _mm256_set1_ps(0.5f), s[12];
     GS_UNROLL(12)
     for (int i = 0; i < 12; i++) s[i] = _mm256_set1_ps(1.0f + (float)i);
     for (int64_t step = 0; step < steps; step++) {
         GS_UNROLL(12)
-        for (int i = 0; i < 12; i++) s[i] = _mm256_fmadd_ps(i % 2 ? x : y, s[i], i % 2 ? y : x);
-        /* the values must stay finite and unknown to the compiler */
+        for (int i = 0; i < 12; i++) s[i] = _mm256_fmadd_ps(x, s[i], i % 2 ? y : x);
+        /* the values stay below 10,000 and must be unknown to the compiler */
         __asm__ volatile("" : "+x"(x), "+x"(y));
     }
     GS_UNROLL(12)

@@ -7,12 +7,12 @@
 
 static double peak_f32(int64_t steps)
 {
-    __m512 x = _mm512_set1_ps(0.9999f), y = _mm512_set1_ps(1.0001f), s[24];
+    __m512 x = _mm512_set1_ps(0.9999f), y = _mm512_set1_ps(0.5f), s[24];
     GS_UNROLL(24)
     for (int i = 0; i < 24; i++) s[i] = _mm512_set1_ps(1.0f + (float)i);
     for (int64_t step = 0; step < steps; step++) {
         GS_UNROLL(24)
-        for (int i = 0; i < 24; i++) s[i] = _mm512_fmadd_ps(i % 2 ? x : y, s[i], i % 2 ? y : x);
+        for (int i = 0; i < 24; i++) s[i] = _mm512_fmadd_ps(x, s[i], i % 2 ? y : x);
         __asm__ volatile("" : "+v"(x), "+v"(y));
     }
     GS_UNROLL(24)
