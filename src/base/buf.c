@@ -73,7 +73,7 @@ gs_status gs_buf_alloc(gs_buf *buf, size_t bytes, const char *purpose, gs_error 
         const double mib = 1048576.0;
         return gs_fail(err, GS_ERR_MEMORY,
                        "not enough memory: %.1f MiB (%zu bytes) for %s, with %.1f MiB in use already; "
-                       "use fewer or shorter calibration texts or fewer threads, or raise the memory limit",
+                       "use fewer threads, or fewer or shorter texts if there are any, or raise the memory limit",
                        (double)bytes / mib, bytes, purpose, (double)gs_buf_now() / mib);
     }
     count(bytes);

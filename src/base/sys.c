@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(__x86_64__)
 #include <cpuid.h>
 #elif defined(__aarch64__)
 #include <asm/hwcap.h>
@@ -39,7 +39,7 @@ static const char *const rung_names[GS_RUNG_COUNT] = {
 #endif
 };
 
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(__x86_64__)
 /* __builtin_cpu_supports has no name for it in older compilers. The operating system's part (saved upper halves of the
  * registers) is the same as AVX2's, which is asked too. */
 static bool has_f16c(void)
@@ -65,7 +65,7 @@ gs_rung gs_cpu_best(void)
     if (!(has & HWCAP_ASIMD)) return GS_RUNG_C;
     return has & HWCAP_ASIMDDP ? GS_RUNG_NEONDOT : GS_RUNG_NEON;
 }
-#else
+#else /* i386 too: the faster kernels are made for 64 bits only */
 gs_rung gs_cpu_best(void) { return GS_RUNG_C; }
 #endif
 

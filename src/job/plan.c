@@ -204,6 +204,7 @@ static gs_status refuse_memory(const gs_job *job, bool by_group, uint64_t limit,
 {
     const char *how = gs_job_needs_blocks(job) ? "even with hidden states in a file and one block in memory at a time"
                                                : "with weights going through in chunks of rows";
+    const char *less = gs_job_needs_blocks(job) ? "use fewer threads or shorter texts" : "use fewer threads";
     const long long need = (long long)(with_margin(job->planned_peak) / 1000000 + 1);
     if (by_group && job->recipe->dry_run)
         gs_job_message(job, GS_WARNING, "the control group of this process allows %lldM of memory; %s this needs %lldM",
@@ -211,14 +212,11 @@ static gs_status refuse_memory(const gs_job *job, bool by_group, uint64_t limit,
     else if (by_group)
         return gs_fail(err, GS_ERR_MEMORY,
                        "the control group of this process allows %lldM of memory: %s this needs %lldM; raise the limit "
-                       "of the container or job, or use fewer threads or shorter texts",
-                       (long long)(limit / 1000000), how, need);
+                       "of the container or job, or %s",
+                       (long long)(limit / 1000000), how, need, less);
     else
-        return gs_fail(
-            err, GS_ERR_MEMORY,
-            "--max_memory %s is not enough: %s this needs %lldM; raise the limit, or use fewer threads or shorter "
-            "texts",
-            job->recipe->max_memory, how, need);
+        return gs_fail(err, GS_ERR_MEMORY, "--max_memory %s is not enough: %s this needs %lldM; raise the limit, or %s",
+                       job->recipe->max_memory, how, need, less);
     return GS_OK;
 }
 

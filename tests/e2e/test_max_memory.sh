@@ -95,6 +95,7 @@ limited "W4A4" --w_bit 4 --a_bit 4 --is_dynamic True "${texts[@]}"
 check "W4A4: files" test "$(number tight spilled_bytes)" -gt 0
 limited "low-bit, ranked" --w_bit 4 --a_bit 8 --is_lowbit True --disable_level L2 "${texts[@]}"
 limited "rows" --w_bit 8 --a_bit 16 "${texts[@]}"
+equal "rows: nothing is said of texts" "$(grep -c 'shorter texts' "$log")" 0
 limited "rows, many threads" --w_bit 8 --a_bit 16 "${texts[@]}" --threads 24
 # do_smooth looks at the first sample alone; heads may be wide.
 small() { model=$scratch/$1 && "$GLMSLIM" synth --quiet --dir "$model" --layers 1 --vocab 512 "${@:2}" >/dev/null || fail "synth $1"; }

@@ -70,7 +70,7 @@ rm -rf "$scratch/out"
 mkdir "$scratch/yard"
 (ulimit -v 600000 && exec "${run[@]}" --save_directory "$scratch/yard/out" --calib_file "$scratch/long") >"$log" 2>&1
 equal "memory limit: exit code" $? 7
-says "memory limit" "$log" "error: not enough memory" "bytes" "use fewer or shorter calibration texts"
+says "memory limit" "$log" "error: not enough memory" "bytes" "use fewer threads, or fewer or shorter texts"
 equal "memory limit: left behind" "$(ls -A "$scratch/yard")" ""
 
 finish
