@@ -93,6 +93,13 @@ void gs_buf_release(gs_buf *buf)
     *buf = (gs_buf){0};
 }
 
+uint64_t gs_buf_touched(uint64_t bytes, uint64_t touched)
+{
+    if (touched >= bytes) return bytes;
+    const uint64_t pages = bytes >= HUGE_FROM ? round_up(touched, HUGE_PAGE) : touched;
+    return pages < bytes ? pages : bytes;
+}
+
 void gs_buf_set_limit(uint64_t bytes) { atomic_store(&limit, bytes); }
 uint64_t gs_buf_now(void) { return atomic_load(&held); }
 uint64_t gs_buf_peak(void) { return atomic_load(&held_peak); }

@@ -23,6 +23,9 @@ typedef struct gs_buf {
 gs_status gs_buf_alloc(gs_buf *buf, size_t bytes, const char *purpose, gs_error *err) GS_CHECKED;
 void gs_buf_release(gs_buf *buf); /* accepts an all-zero gs_buf; clears it */
 
+/* Of a buffer with room for `bytes`, what the kernel may have to provide once the first `touched` are in use: huge pages come whole. */
+uint64_t gs_buf_touched(uint64_t bytes, uint64_t touched);
+
 /* Large buffers together may not exceed this; beyond it gs_buf_alloc fails as if the machine were full. 0 = no limit.
  */
 void gs_buf_set_limit(uint64_t bytes);

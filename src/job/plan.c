@@ -95,13 +95,14 @@ static uint64_t outlier_bytes(const gs_job *job, bool emits)
     for (int role = 0; role < GS_ROLES; role++) {
         int64_t out, in;
         gs_role_shape(&job->config, (gs_role)role, &out, &in);
-        if (role == GS_QKV || role == GS_H4 || job->smoother->pairs) sum += (uint64_t)(kept * in) * 4;
+        const bool searched = role == GS_QKV || role == GS_H4 || job->smoother->pairs;
+        if (searched) sum += (uint64_t)(kept * in) * 4;
         /* The searches work on tiles of the kept rows and on one simulated weight. */
         if (kept > 0) search = max_u64(search, (uint64_t)(out * in) * 2 + (uint64_t)(kept * in) * 4);
-        if (job->recipe->reference_compat && job->smoother->needs_first)
+        if ((searched && job->smoother->needs_rows) || (job->recipe->reference_compat && job->smoother->needs_first))
             search = max_u64(search, gs_smooth_bytes(job->smoother, out, in, s->start[1], kept));
     }
-    return sum + search;
+    return sum + search + gs_buf_touched(GS_EMIT_BYTES, 1); /* and some rows of a weight */
 }
 
 /* do_smooth: the first sample as it enters a block, on its way and centred; the trials on it. */
@@ -142,13 +143,13 @@ static uint64_t pass_bytes(const gs_job *job, int64_t float_tokens, int64_t quan
     if (!emits) return sum + blocks_bytes(job);
     sum += do_smooth_bytes(job);
     sum += max_u64(blocks_bytes(job), ends_bytes(job)) + gs_job_table_bytes(job, false);
-    /* Row chunks are touched only as far as the largest tensor goes; a slot holds them in the type they are written in. */
+    /* Room for row chunks is touched only as far as the largest tensor goes; a slot holds them in the type they are written in. */
     uint64_t rows = (uint64_t)job->tensors.embedding->elements * 4;
     for (int role = 0; role < GS_ROLES; role++)
         rows = max_u64(rows, (uint64_t)job->tensors.block[0].weight[role]->elements * 4);
     if (rows > GS_EMIT_BYTES) rows = GS_EMIT_BYTES;
     const uint64_t slot = rows / 4 * gs_dtype_bytes(job->resolved.npu_dtypes ? job->config.dtype : GS_F32);
-    sum += rows + GS_BEHIND_SLOTS * slot +
+    sum += gs_buf_touched(GS_EMIT_BYTES, rows) + GS_BEHIND_SLOTS * gs_buf_touched(GS_EMIT_BYTES, slot) +
            GS_FAKE_SCRATCH(tile, widest_input(c), gs_compat(job->recipe, GS_COMPAT_FLOAT_PRODUCTS)) + code_bytes(job) +
            gs_cards_work_bytes(job);
     return sum;

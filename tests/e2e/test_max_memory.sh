@@ -99,9 +99,11 @@ equal "rows: nothing is said of texts" "$(grep -c 'shorter texts' "$log")" 0
 limited "rows, many threads" --w_bit 8 --a_bit 16 "${texts[@]}" --threads 24
 # do_smooth looks at the first sample alone; heads may be wide.
 small() { model=$scratch/$1 && "$GLMSLIM" synth --quiet --dir "$model" --layers 1 --vocab 512 "${@:2}" >/dev/null || fail "synth $1"; }
-for _ in {1..120}; do printf 'a lazy dog '; done >"$scratch/long"
+for _ in {1..60}; do printf 'a lazy dog '; done >"$scratch/long"
 small one --hidden 512 --heads 4 --groups 2 --head_dim 128 --ffn 512
 limited "do_smooth, long first sample" --do_smooth True --calib_file "$scratch/long"
+tiny tiny && model=$scratch/tiny # where buffers are larger than what is in them
+limited "tiny" --anti_method m6 --use_kvcache_quant True "${texts[@]}"
 small wide --hidden 64 --heads 2 --groups 2 --head_dim 4096 --ffn 64
 limited "wide heads" --calib_file "$scratch/long" --threads 8
 if [ $sanitized = no ]; then

@@ -194,6 +194,19 @@ static void test_resident_set_follows_buffers(void **state)
     assert_true(gs_rss_peak() >= before + bytes / 10 * 9);
 }
 
+static void test_touched_part_of_buffers(void **state)
+{
+    (void)state;
+    const uint64_t mib = 1 << 20;
+    assert_int_equal(gs_buf_touched(3 * mib, 5000), 5000); /* small pages */
+    assert_int_equal(gs_buf_touched(32 * mib, 1), 2 * mib);
+    assert_int_equal(gs_buf_touched(32 * mib, 2 * mib), 2 * mib);
+    assert_int_equal(gs_buf_touched(32 * mib, 2 * mib + 1), 4 * mib);
+    assert_int_equal(gs_buf_touched(5 * mib, 4 * mib + 1), 5 * mib);
+    assert_int_equal(gs_buf_touched(5 * mib, 9 * mib), 5 * mib);
+    assert_int_equal(gs_buf_touched(32 * mib, 0), 0);
+}
+
 static void test_arena(void **state)
 {
     (void)state;
@@ -233,6 +246,7 @@ int main(void)
         cmocka_unit_test(test_refused_buffers_say_size_and_purpose),
         cmocka_unit_test(test_limit_holds_for_all_buffers_together),
         cmocka_unit_test(test_resident_set_follows_buffers),
+        cmocka_unit_test(test_touched_part_of_buffers),
         cmocka_unit_test(test_arena),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
