@@ -5,10 +5,11 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-#define REMEDY "; --secure refuses such inputs"
+#define REMEDY "; --secure refuses that"
 
-static atomic_bool refuse, told_link, told_writable;
+static atomic_bool refuse, told_link, told_writable, told_place;
 static void (*_Atomic tell)(const char *text);
 
 void gs_guard_set(bool refuse_them, void (*tell_them)(const char *text))
@@ -16,6 +17,7 @@ void gs_guard_set(bool refuse_them, void (*tell_them)(const char *text))
     atomic_store(&refuse, refuse_them);
     atomic_store(&told_link, false);
     atomic_store(&told_writable, false);
+    atomic_store(&told_place, false);
     atomic_store(&tell, tell_them);
 }
 
@@ -26,7 +28,7 @@ static void say(atomic_bool *told, const char *path, const char *what)
     void (*const to)(const char *) = atomic_load(&tell);
     if (to == NULL || atomic_exchange(told, true)) return;
     char text[1024];
-    snprintf(text, sizeof text, "%.700s %s" REMEDY, path, what);
+    snprintf(text, sizeof text, "%.700s%s" REMEDY, path, what);
     to(text);
 }
 
@@ -38,40 +40,78 @@ static gs_status check_link(const char *path, gs_error *err)
         return gs_fail(err, GS_ERR_IO,
                        "%s is a symbolic link, which --secure refuses: put a copy in its place, or leave out --secure",
                        path);
-    say(&told_link, path, "is a symbolic link: what it leads to can be exchanged");
+    say(&told_link, path, " is a symbolic link: what it leads to can be exchanged");
     return GS_OK;
 }
 
-static gs_status check_mode(const char *path, const struct stat *st, gs_error *err)
+/* Its owner may do everything with it, whatever the mode. */
+static gs_status check_owner(const char *path, const struct stat *st, gs_error *err)
 {
-    /* The sticky bit of a directory keeps others from exchanging what is not theirs. */
-    const bool sticky = S_ISDIR(st->st_mode) && (st->st_mode & S_ISVTX) != 0;
-    if ((st->st_mode & (S_IWGRP | S_IWOTH)) == 0 || sticky) return GS_OK;
+    if (!gs_guard_refuses() || st->st_uid == geteuid() || st->st_uid == 0) return GS_OK;
+    return gs_fail(err, GS_ERR_IO,
+                   "%s belongs to another user (number %lu), which --secure refuses: take a copy of your own, or leave "
+                   "out --secure",
+                   path, (unsigned long)st->st_uid);
+}
+
+/* kind: what it is, said behind its name. */
+static gs_status check_mode(const char *path, const struct stat *st, const char *kind, atomic_bool *told, gs_error *err)
+{
     const unsigned mode = (unsigned)st->st_mode & 07777u;
+    if ((mode & (S_IWGRP | S_IWOTH)) == 0) return GS_OK;
     if (gs_guard_refuses())
-        return gs_fail(err, GS_ERR_IO,
-                       "%s can be written by group or others (mode %04o), which --secure refuses: chmod go-w, or leave "
-                       "out --secure",
-                       path, mode);
-    char what[96];
-    snprintf(what, sizeof what, "can be written by group or others (mode %04o)", mode);
-    say(&told_writable, path, what);
+        return gs_fail(
+            err, GS_ERR_IO,
+            "%s%s can be written by group or others (mode %04o), which --secure refuses: chmod go-w, or leave "
+            "out --secure",
+            path, kind, mode);
+    char what[160];
+    snprintf(what, sizeof what, "%s can be written by group or others (mode %04o)", kind, mode);
+    say(told, path, what);
     return GS_OK;
+}
+
+static gs_status check_input(const char *path, const struct stat *st, gs_error *err)
+{
+    GS_TRY(check_owner(path, st, err));
+    return check_mode(path, st, "", &told_writable, err);
 }
 
 gs_status gs_guard_file(const char *path, const struct stat *st, gs_error *err)
 {
     GS_TRY(check_link(path, err));
-    return check_mode(path, st, err);
+    return check_input(path, st, err);
+}
+
+/* "model/" and "model/." name what a link "model" leads to: without them it is the link. */
+static size_t bare_length(const char *path)
+{
+    size_t n = strlen(path);
+    for (;;) {
+        if (n > 1 && path[n - 1] == '/')
+            n--;
+        else if (n > 2 && path[n - 1] == '.' && path[n - 2] == '/')
+            n -= 2;
+        else
+            return n;
+    }
 }
 
 gs_status gs_guard_directory(const char *path, gs_error *err)
 {
     struct stat st;
-    char bare[4096]; /* "model/" names what a link "model" leads to: without the slash it is the link */
-    size_t n = strlen(path);
-    while (n > 1 && path[n - 1] == '/') n--;
+    char bare[4096];
+    const size_t n = bare_length(path);
     snprintf(bare, sizeof bare, "%.*s", (int)(n < sizeof bare ? n : sizeof bare - 1), path);
     GS_TRY(check_link(bare, err));
-    return stat(path, &st) == 0 ? check_mode(path, &st, err) : GS_OK;
+    return stat(path, &st) == 0 ? check_input(path, &st, err) : GS_OK;
+}
+
+gs_status gs_guard_place(const char *path, gs_error *err)
+{
+    struct stat st;
+    if (stat(path, &st) != 0) return GS_OK;
+    GS_TRY(check_owner(path, &st, err));
+    if ((st.st_mode & S_ISVTX) != 0) return GS_OK;
+    return check_mode(path, &st, ", where the result is made,", &told_place, err);
 }

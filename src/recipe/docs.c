@@ -176,8 +176,10 @@ void gs_options_markdown(gs_str *out)
         "what was\n"
         "done, charts per layer, what stays float and why, "
         "sizes, times ([report.md](report.md)).\n\n`--secure`, with every command, refuses inputs that are symbolic "
-        "links or that group or others may write; without it\n"
-        "the first of each kind is a warning ([SECURITY.md](../SECURITY.md)).\n");
+        "links, that group or others may write or that\n"
+        "belong to another user, and a place for the result where others could exchange it; without it the first link "
+        "and the\n"
+        "first of what others may write are warnings ([SECURITY.md](../SECURITY.md)).\n");
 }
 
 void gs_roff_text(gs_str *out, const char *text)
