@@ -248,6 +248,16 @@ gs_status gs_file_write_all(const char *path, const void *src, size_t n, unsigne
     return status;
 }
 
+gs_status gs_file_write_new(const char *path, const void *src, size_t n, unsigned mode, gs_error *err)
+{
+    const int fd = TEMP_FAILURE_RETRY(open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (fd < 0) return gs_io_fail(err, errno, "create", path);
+    gs_status status = fill_new_file(fd, path, src, n, mode, err);
+    if (close(fd) != 0 && status == GS_OK) status = gs_io_fail(err, errno, "write", path);
+    if (status != GS_OK) unlink(path);
+    return status;
+}
+
 const char *gs_dir_next(DIR *dir, const char *path, gs_status *status, gs_error *err)
 {
     const struct dirent *e;

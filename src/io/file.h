@@ -33,6 +33,9 @@ gs_status gs_path_remove(const char *path, gs_error *err) GS_CHECKED; /* a file;
 /* Create or replace, exact mode whatever the umask, fsync. */
 gs_status gs_file_write_all(const char *path, const void *src, size_t n, unsigned mode, gs_error *err) GS_CHECKED;
 
+/* The same where nothing may be yet: neither a file nor a link that somebody has put there is followed or replaced. */
+gs_status gs_file_write_new(const char *path, const void *src, size_t n, unsigned mode, gs_error *err) GS_CHECKED;
+
 /* The next entry of a directory that is not "." or ".."; NULL at the end and after a failure, which readdir() alone does not tell apart. */
 const char *gs_dir_next(DIR *dir, const char *path, gs_status *status, gs_error *err);
 /* Is a regular file at the path, links followed? What cannot be examined is a failure, not an absence. */

@@ -10,21 +10,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "io/guard.h"
 #include "io/io_error.h"
 #include "io/outdir_path.h"
 #include "io/tree.h"
+#include "io/work_lock.h"
 
-#define LOCK_TRIES 16
+#define BEGUN_BYTES 32
 
 uint64_t gs_outdir_free_bytes(const char *final_path)
 {
@@ -41,87 +40,15 @@ uint64_t gs_outdir_free_bytes(const char *final_path)
     return bytes;
 }
 
-#define SINCE_BYTES 32
-
-/* since: when the run began, or empty. 0 = the file does not say. */
-static long read_lock(int fd, char since[SINCE_BYTES])
+/* Is the folder at its place still the one that was locked? Who may write into the parent can exchange it. */
+static gs_status check_ours(const gs_outdir *o, gs_error *err)
 {
-    char text[2 * SINCE_BYTES];
-    const ssize_t n = pread(fd, text, sizeof text - 1, 0);
-    text[n > 0 ? n : 0] = '\0';
-    const char *line = strchr(text, '\n');
-    const size_t have = line ? strspn(line + 1, "0123456789-: UTC") : 0;
-    snprintf(since, SINCE_BYTES, "%.*s", have < SINCE_BYTES ? (int)have : 0, line ? line + 1 : "");
-    return strtol(text, NULL, 10);
-}
-
-static gs_status refuse_held(const gs_outdir *o, int fd, gs_error *err)
-{
-    char since[SINCE_BYTES];
-    const long pid = read_lock(fd, since);
-    if (pid <= 0)
-        return gs_fail(err, GS_ERR_IO, "another run is writing %s: wait for it or choose another directory",
-                       o->final_path);
-    return gs_fail(err, GS_ERR_IO,
-                   "another run (process %ld%s%s) is writing %s: wait for it, stop it, or choose another directory",
-                   pid, since[0] ? ", since " : "", since, o->final_path);
-}
-
-/* 0 = locked, EWOULDBLOCK = another run has it. Where flock does not work, the pid in the file decides. */
-static int try_lock(int fd)
-{
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0) return 0;
-    if (errno != ENOSYS && errno != EOPNOTSUPP && errno != ENOLCK && errno != EINVAL) return errno;
-    char since[SINCE_BYTES];
-    const long pid = read_lock(fd, since);
-    return pid > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM) ? EWOULDBLOCK : 0;
-}
-
-/* Is the file that was locked still the one under that name? A run that ended meanwhile may have removed it. */
-static bool is_current(int fd, const char *path)
-{
-    struct stat held, named;
-    return fstat(fd, &held) == 0 && lstat(path, &named) == 0 && held.st_dev == named.st_dev &&
-           held.st_ino == named.st_ino;
-}
-
-static gs_status make_base(const char *base, gs_error *err)
-{
-    struct stat st;
-    if (mkdir(base, 0700) == 0) return GS_OK;
-    if (errno != EEXIST) return gs_io_fail(err, errno, "create the work folder", base);
-    if (lstat(base, &st) != 0) return GS_OK; /* it has gone meanwhile */
-    if (!S_ISDIR(st.st_mode)) return gs_fail(err, GS_ERR_IO, "%s is in the way of the work folder: remove it", base);
-    if (st.st_uid != geteuid() || (st.st_mode & 022) != 0)
-        return gs_fail(err, GS_ERR_IO, "%s is not this user's alone: look at what is in it, then remove it", base);
-    return GS_OK;
-}
-
-static gs_status take_lock(gs_outdir *o, gs_error *err)
-{
-    char *path = gs_path_join(o->base_path, "lock");
-    gs_status status = GS_ERR_IO;
-    for (int i = 0; i < LOCK_TRIES; i++) {
-        status = make_base(o->base_path, err);
-        if (status != GS_OK) break;
-        const int fd = TEMP_FAILURE_RETRY(open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
-        if (fd < 0 && errno == ENOENT && i + 1 < LOCK_TRIES) continue; /* a run that ended took the folder away */
-        if (fd < 0) {
-            status = gs_io_fail(err, errno, "create", path);
-            break;
-        }
-        const int code = try_lock(fd);
-        if (code == 0 && is_current(fd, path)) {
-            o->lock_fd = fd;
-            break;
-        }
-        status =
-            code == EWOULDBLOCK ? refuse_held(o, fd, err) : gs_io_fail(err, code != 0 ? code : EBUSY, "lock", path);
-        close(fd);
-        if (code != 0) break;
-    }
-    gs_free(path);
-    return status;
+    if (gs_work_lock_is_held(o->lock_fd, o->base_path)) return GS_OK;
+    return gs_fail(
+        err, GS_ERR_IO,
+        "%s was exchanged or removed by another program during the run; it is left alone. Choose a directory "
+        "that others cannot write into",
+        o->base_path);
 }
 
 /* Did the run that has left `base` put its result in place? */
@@ -131,7 +58,7 @@ static bool is_finished(const char *base, const char *final_path)
     char *path = gs_path_join(base, "begun"), *text = NULL;
     size_t n;
     bool finished = false;
-    if (gs_file_read_all(path, SINCE_BYTES, &text, &n, NULL) == GS_OK && stat(final_path, &st) == 0)
+    if (gs_file_read_all(path, BEGUN_BYTES, &text, &n, NULL) == GS_OK && stat(final_path, &st) == 0)
         finished = strtoull(text, NULL, 10) == (unsigned long long)st.st_ino;
     gs_free(text);
     gs_free(path);
@@ -140,26 +67,14 @@ static bool is_finished(const char *base, const char *final_path)
 
 static gs_status write_begun(const gs_outdir *o, gs_error *err)
 {
-    char text[SINCE_BYTES];
+    char text[BEGUN_BYTES];
     struct stat st;
     if (lstat(o->work_path, &st) != 0) return gs_io_fail(err, errno, "examine", o->work_path);
     const int n = snprintf(text, sizeof text, "%llu\n", (unsigned long long)st.st_ino);
     char *path = gs_path_join(o->base_path, "begun");
-    const gs_status status = gs_file_write_all(path, text, (size_t)n, 0600, err);
+    const gs_status status = gs_file_write_new(path, text, (size_t)n, 0600, err);
     gs_free(path);
     return status;
-}
-
-static gs_status write_lock(const gs_outdir *o, gs_error *err)
-{
-    char text[2 * SINCE_BYTES], since[SINCE_BYTES] = "";
-    const time_t now = time(NULL);
-    struct tm parts;
-    if (gmtime_r(&now, &parts)) strftime(since, sizeof since, "%Y-%m-%d %H:%M:%S UTC", &parts);
-    const int n = snprintf(text, sizeof text, "%ld\n%s\n", (long)getpid(), since);
-    if (TEMP_FAILURE_RETRY(ftruncate(o->lock_fd, 0)) != 0)
-        return gs_io_fail(err, errno, "write the lock in", o->base_path);
-    return gs_pwrite_all(o->lock_fd, 0, text, (size_t)n, o->base_path, err);
 }
 
 /* The lock is held. *recovered: the output of an earlier run, set aside by a commit that died, is back in its place. */
@@ -187,13 +102,6 @@ static void remove_parents(const gs_outdir *o)
     gs_free(at);
 }
 
-static void remove_lock(const gs_outdir *o)
-{
-    char *lock = gs_path_join(o->base_path, "lock");
-    unlink(lock);
-    gs_free(lock);
-}
-
 static bool goes_last(const void *ctx, const char *name)
 {
     (void)ctx;
@@ -201,16 +109,17 @@ static bool goes_last(const void *ctx, const char *name)
 }
 
 /* Whoever dies here leaves something that is_leftover() knows: what tells a finished run goes last but for the lock, and as long as
- * the folder can be found with content, it can be found locked. */
+ * the folder has content, it has the lock: what has none is not ours. */
 static gs_status drop_base(gs_outdir *o, gs_error *err)
 {
-    const gs_status status = gs_tree_clear(o->base_path, goes_last, NULL, err);
+    gs_status status = check_ours(o, err);
+    if (status == GS_OK) status = gs_tree_clear(o->base_path, goes_last, NULL, err);
     if (status == GS_OK) {
         char *begun = gs_path_join(o->base_path, "begun");
         unlink(begun);
         gs_free(begun);
-        remove_lock(o);
-        rmdir(o->base_path);
+        (void)!gs_dir_sync(o->base_path, NULL);
+        gs_work_lock_remove(o->base_path);
     }
     close(o->lock_fd);
     o->lock_fd = -1;
@@ -232,9 +141,9 @@ static gs_status prepare(gs_outdir *o, const char *parent, bool *again, gs_error
     struct stat st;
     *again = false;
     if (o->made_parent == NULL) GS_TRY(gs_dir_make_all(parent, &o->made_parent, err));
-    GS_TRY(take_lock(o, err));
+    GS_TRY(gs_work_lock_take(o->base_path, o->final_path, &o->lock_fd, err));
     o->active = true;
-    GS_TRY(write_lock(o, err));
+    GS_TRY(gs_work_lock_sign(o->lock_fd, o->base_path, err));
     GS_TRY(recover_old(o, again, err));
     o->found = lstat(o->work_path, &st) == 0 && S_ISDIR(st.st_mode) && !is_finished(o->base_path, o->final_path);
     return GS_OK;
@@ -258,7 +167,8 @@ static void sweep_finished(const char *final_path)
     gs_outplace p;
     if (gs_outplace_find(&p, final_path, NULL, true, NULL) != GS_OK) return;
     gs_outdir o = {.final_path = gs_strdup(p.final), .base_path = gs_strdup(p.work), .lock_fd = -1};
-    if (is_leftover(p.work, p.final) && take_lock(&o, NULL) == GS_OK) (void)!drop_base(&o, NULL);
+    if (is_leftover(p.work, p.final) && gs_work_lock_take(p.work, p.final, &o.lock_fd, NULL) == GS_OK)
+        (void)!drop_base(&o, NULL);
     release(&o);
     gs_outplace_release(&p);
 }
@@ -266,8 +176,15 @@ static void sweep_finished(const char *final_path)
 static gs_status find_place(gs_outplace *p, const char *final_path, const char *model_dir, bool overwrite,
                             gs_error *err)
 {
-    const gs_status status = gs_outplace_find(p, final_path, model_dir, overwrite, err);
-    if (status != GS_OK) sweep_finished(final_path);
+    gs_status status = gs_outplace_find(p, final_path, model_dir, overwrite, err);
+    if (status != GS_OK) {
+        sweep_finished(final_path);
+        return status;
+    }
+    char *there = gs_path_existing(p->parent);
+    status = gs_guard_place(there, err);
+    gs_free(there);
+    if (status != GS_OK) gs_outplace_release(p);
     return status;
 }
 
@@ -292,8 +209,10 @@ gs_status gs_outdir_enter(gs_outdir *o, const char *final_path, const char *mode
     gs_status status = prepare(o, p.parent, &again, err);
     gs_outplace_release(&p);
     if (status == GS_OK && !again) return GS_OK;
-    if (o->active) remove_lock(o);
-    rmdir(o->base_path); /* only when it is empty: not what a run has left, nor that of a living one */
+    if (o->active)
+        gs_work_lock_remove_alone(o->base_path); /* what a run has left stays, and keeps its lock */
+    else
+        rmdir(o->base_path); /* only when it is empty: not that of a living run */
     remove_parents(o);
     gs_outdir_leave(o);
     /* A recovered output changes what the place looks like: judge it anew. It cannot be recovered twice. */
@@ -302,6 +221,7 @@ gs_status gs_outdir_enter(gs_outdir *o, const char *final_path, const char *mode
 
 gs_status gs_outdir_clear(gs_outdir *o, gs_error *err)
 {
+    GS_TRY(check_ours(o, err));
     GS_TRY(gs_tree_empty(o->base_path, "lock", err));
     if (mkdir(o->work_path, 0700) != 0) return gs_io_fail(err, errno, "create the work folder", o->work_path);
     return write_begun(o, err);
@@ -323,6 +243,7 @@ static bool is_kept(const void *ctx, const char *name)
 gs_status gs_outdir_keep_files(const gs_outdir *o, const gs_out_file *files, int n, gs_error *err)
 {
     const kept list = {files, n};
+    GS_TRY(check_ours(o, err));
     return gs_tree_clear(o->work_path, is_kept, &list, err);
 }
 
@@ -408,10 +329,20 @@ static gs_status sync_parent(const gs_outdir *o, gs_error *err)
     return status;
 }
 
+/* Of a directory, not of what a link in its place leads to. */
+static gs_status open_up(const char *path, gs_error *err)
+{
+    const int fd = TEMP_FAILURE_RETRY(open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    const int code = fd >= 0 && fchmod(fd, 0750) == 0 ? 0 : errno;
+    if (fd >= 0) close(fd);
+    return code == 0 ? GS_OK : gs_io_fail(err, code, "set the permissions of", path);
+}
+
 gs_status gs_outdir_commit(gs_outdir *o, gs_error *err)
 {
     if (!o->active) return gs_fail(err, GS_ERR_IO, "the output directory was not begun");
-    if (chmod(o->work_path, 0750) != 0) return gs_io_fail(err, errno, "set the permissions of", o->work_path);
+    GS_TRY(check_ours(o, err));
+    GS_TRY(open_up(o->work_path, err));
     GS_TRY(gs_tree_sync(o->work_path, err));
     GS_TRY(put_in_place(o, err));
     gs_status status = sync_parent(o, err);

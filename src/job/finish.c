@@ -4,7 +4,7 @@
 gs_status gs_job_write_text(const char *dir, const char *name, char *text, size_t n, gs_error *err)
 {
     char *path = gs_path_join(dir, name);
-    const gs_status status = gs_file_write_all(path, text, n, 0600, err);
+    const gs_status status = gs_file_write_new(path, text, n, 0600, err);
     gs_free(path);
     gs_free(text);
     return status;

@@ -44,6 +44,23 @@ chmod o+w "$model/config.json"
 secured "others may write" "config.json can be written by group or others (mode 0646)"
 chmod 777 "$model"
 secured "others may write into the directory" "model can be written by group or others (mode 0777)"
+chmod 1777 "$model" # who may add a model.safetensors there has it read instead of the index
+secured "others may add files" "model can be written by group or others (mode 1777)"
+mv "$model" "$scratch/real" && ln -s real "$model"
+for form in / /. /././/; do
+    refused "a link, $form" 3 "model is a symbolic link" "secure" -- --model_path "$model$form" --calib_file "$calib" --secure
+done
+rm -rf "$scratch/real"
+fresh
+if [ "$(id -u)" = 0 ] && chown 1 "$model/$shard" 2>/dev/null; then
+    refused "another user's file" 3 "$shard belongs to another user (number 1)" "secure" -- --model_path "$model" --calib_file "$calib" --secure
+    fresh
+    chown 1 "$model"
+    refused "another user's directory" 3 "model belongs to another user (number 1)" "secure" -- --model_path "$model" --calib_file "$calib" --secure
+    fresh
+else
+    echo "SKIP another user's files: no right to give them away"
+fi
 chmod 666 "$calib"
 secured "others may write the texts" "calib.json can be written"
 chmod 644 "$calib"
@@ -58,6 +75,27 @@ for words in "inspect $model" "inspect $model/$shard" "diff $model $scratch/whol
     says "$words" "$log" "$shard is a symbolic link"
 done
 fresh
+
+# Where the result is made others may neither exchange the work folder nor give their own its name.
+mkdir "$scratch/yards"
+chmod 777 "$scratch/yards"
+place=$scratch/yards/out
+"$quant" --quiet --threads 1 --model_path "$model" --calib_file "$calib" --save_directory "$place" --secure >"$log" 2>&1
+equal "a place of all: exit code" $? 3
+says "a place of all" "$log" "yards, where the result is made, can be written by group or others (mode 0777)" "secure"
+equal "a place of all: left behind" "$(ls -A "$scratch/yards")" ""
+check "a place of all, not secured" "$quant" --quiet --threads 1 --model_path "$model" --calib_file "$calib" --save_directory "$place" 2>"$log"
+says "a place of all, not secured" "$log" "warning: " "yards, where the result is made, can be written"
+equal "a place of all, warnings" "$(grep -c -- --secure "$log")" 1
+chmod 1777 "$scratch/yards"
+check "a place like /tmp" "$quant" --quiet --threads 1 --model_path "$model" --calib_file "$calib" --save_directory "$place" --overwrite --secure 2>"$log"
+equal "a place like /tmp, warnings" "$(cat "$log")" ""
+rm -rf "$place"
+mkdir -m 700 "$scratch/yards/.out.glmslim-work" && echo precious >"$scratch/yards/.out.glmslim-work/thesis"
+"$quant" --quiet --threads 1 --model_path "$model" --calib_file "$calib" --save_directory "$place" >"$log" 2>&1
+equal "not a work folder: exit code" $? 3
+says "not a work folder" "$log" ".out.glmslim-work is called like a work folder" "move it elsewhere"
+equal "not a work folder: left alone" "$(cat "$scratch/yards/.out.glmslim-work/thesis") $(ls -A "$scratch/yards")" "precious .out.glmslim-work"
 
 # What is written: the directory for owner and group, weights for the owner's eyes and nobody's pen, the rest for the owner.
 modes() { find "$1" -printf '%m %P\n' | sed 's/^\([0-7]*\) .*safetensors$/\1 weights/; s/^\([0-7]*\) .*\..*/\1 text/' | sort -u | tr '\n' ','; }

@@ -114,6 +114,22 @@ static void test_write_all(void **state)
     gs_free(nowhere);
 }
 
+static void test_write_new(void **state)
+{
+    (void)state;
+    size_t n;
+    char *other = gs_path_join(dir, "other");
+    OK(gs_file_write_new(path, "abc", 3, 0400, &test_err));
+    assert_int_equal(mode_of(path), 0400);
+    FAILS(gs_file_write_new(path, "de", 2, 0600, &test_err), GS_ERR_IO, "File exists");
+    assert_int_equal(symlink("file", other), 0);
+    FAILS(gs_file_write_new(other, "de", 2, 0600, &test_err), GS_ERR_IO, "cannot create");
+    char *data = read_bytes(path, &n);
+    assert_string_equal(data, "abc");
+    gs_free(data);
+    gs_free(other);
+}
+
 /* A write that cannot be completed says so, and leaves neither half a file nor the temporary one. */
 static void test_write_over_limit(void **state)
 {
@@ -164,6 +180,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_open_refuses, setup, teardown),
         cmocka_unit_test_setup_teardown(test_read_all, setup, teardown),
         cmocka_unit_test_setup_teardown(test_write_all, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_write_new, setup, teardown),
         cmocka_unit_test_setup_teardown(test_write_over_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_paths, setup, teardown),
     };

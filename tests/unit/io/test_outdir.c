@@ -3,13 +3,27 @@
 #include "io_testing.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "io/outdir.h"
 #include "io/tree.h"
+#include "io/work_lock.h"
+
+/* In place of the C library's: a file system that has no such locks. */
+static bool without_flock;
+int flock(int fd, int operation)
+{
+    if (!without_flock) return (int)syscall(SYS_flock, fd, operation);
+    errno = ENOLCK;
+    return -1;
+}
 
 static char *dir, *model, *out;
 
@@ -378,6 +392,7 @@ static void make_death(void)
     char *base = gs_path_join(dir, ".out.glmslim-work"), *old = gs_path_join(base, "old"),
          *new = gs_path_join(base, "new");
     assert_int_equal(mkdir(base, 0700), 0);
+    put(base, "lock", "", 0600);
     assert_int_equal(mkdir(old, 0750), 0);
     put(old, "kept", "x", 0400);
     assert_int_equal(mkdir(new, 0750), 0);
@@ -395,7 +410,7 @@ static void test_dead_between_renames(void **state)
     make_death();
     FAILS(gs_outdir_begin(&o, out, model, false, &test_err), GS_ERR_USAGE, "not empty");
     assert_true(has(out, "kept") && entries(out) == 1);
-    assert_true(has(dir, ".out.glmslim-work"));
+    assert_true(has(dir, ".out.glmslim-work") && has(dir, ".out.glmslim-work/lock"));
     assert_int_equal(entries(dir), 3);
     OK(gs_outdir_enter(&o, out, model, true, &test_err));
     assert_true(o.found);
@@ -442,15 +457,19 @@ static void test_finished_replacing(void **state)
     finished_but_for_clearing(true);
 }
 
-/* Killed while it cleared its folder away: whatever is left without "new" goes, what has "new" stays. */
+/* Killed while it cleared its folder away: what is left without "new" goes, what has "new" or has no lock stays. */
 static void test_dead_while_clearing(void **state)
 {
     (void)state;
-    static const char *const left[][3] = {
-        {NULL}, {"lock"}, {"lock", "stream.0"}, {"stream.0", "journal"}, {"lock", "new"}};
+    static const char *const left[][3] = {{NULL},
+                                          {"lock"},
+                                          {"lock", "stream.0"},
+                                          {"lock", "stream.0", "journal"},
+                                          {"lock", "new"},
+                                          {"stream.0", "journal"}};
     char *base = gs_path_join(dir, ".out.glmslim-work");
     for (size_t i = 0; i < sizeof left / sizeof left[0]; i++) {
-        const bool resumable = i == 4;
+        const bool stays = i >= 4;
         assert_int_equal(mkdir(out, 0750), 0);
         put(out, "complete", "x", 0400);
         assert_int_equal(mkdir(base, 0700), 0);
@@ -463,13 +482,13 @@ static void test_dead_while_clearing(void **state)
             gs_free(path);
         }
         FAILS(gs_outdir_check(out, model, false, &test_err), GS_ERR_USAGE, "not empty");
-        assert_int_equal(gs_path_exists(base), resumable);
+        assert_int_equal(gs_path_exists(base), stays);
         assert_true(has(out, "complete") && entries(out) == 1);
         OK(gs_tree_empty(out, NULL, &test_err));
         assert_int_equal(rmdir(out), 0);
+        if (stays) OK(gs_tree_empty(base, NULL, &test_err));
+        if (stays) assert_int_equal(rmdir(base), 0);
     }
-    OK(gs_tree_empty(base, NULL, &test_err));
-    assert_int_equal(rmdir(base), 0);
     gs_free(base);
 }
 
@@ -530,6 +549,95 @@ static void test_work_folder_in_the_way(void **state)
     gs_free(base);
 }
 
+/* A directory of the caller's under the name of a work folder: neither begun with nor swept away. */
+static void test_not_a_work_folder(void **state)
+{
+    (void)state;
+    gs_outdir o;
+    char *base = gs_path_join(dir, ".out.glmslim-work");
+    assert_int_equal(mkdir(base, 0700), 0);
+    put(base, "thesis", "x", 0600);
+    FAILS(gs_outdir_begin(&o, out, model, false, &test_err), GS_ERR_IO, "no run has left it");
+    assert_int_equal(mkdir(out, 0755), 0);
+    put(out, "a", "x", 0600);
+    FAILS(gs_outdir_check(out, model, false, &test_err), GS_ERR_USAGE, "not empty");
+    assert_true(has(base, "thesis") && entries(base) == 1);
+    gs_free(base);
+}
+
+/* Who may write into the parent puts another directory in the folder's place, with a lock of its own. */
+static void test_exchanged(void **state)
+{
+    (void)state;
+    gs_outdir o;
+    begin(&o, false);
+    char *base = gs_strdup(o.base_path), *away = gs_path_join(dir, "away"), *new = gs_path_join(base, "new");
+    assert_int_equal(rename(base, away), 0);
+    assert_int_equal(mkdir(base, 0700), 0);
+    assert_int_equal(mkdir(new, 0700), 0);
+    put(base, "lock", "", 0600);
+    put(new, "thesis", "x", 0600);
+    FAILS(gs_outdir_keep_files(&o, NULL, 0, &test_err), GS_ERR_IO, "was exchanged");
+    FAILS(gs_outdir_clear(&o, &test_err), GS_ERR_IO, "was exchanged");
+    FAILS(gs_outdir_commit(&o, &test_err), GS_ERR_IO, "was exchanged");
+    assert_int_equal(mode_of(new), 0700);
+    gs_outdir_abort(&o);
+    assert_true(has(new, "thesis"));
+    assert_false(has(dir, "out"));
+    gs_free(base);
+    gs_free(away);
+    gs_free(new);
+}
+
+/* Where flock does not work there is a second kind of lock, and a lock file that a dead process has left is not in the way, even if
+ * this process has its number. */
+static void test_without_flock(void **state)
+{
+    (void)state;
+    gs_outdir o, second;
+    char text[32], *base = gs_path_join(dir, ".out.glmslim-work");
+    snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    assert_int_equal(mkdir(base, 0700), 0);
+    put(base, "lock", text, 0600);
+    without_flock = true;
+    begin(&o, false);
+    FAILS(gs_outdir_begin(&second, out, model, false, &test_err), GS_ERR_IO, "another run (process");
+    gs_outdir_abort(&o);
+    without_flock = false;
+    assert_int_equal(entries(dir), 1);
+    gs_free(base);
+}
+
+/* With no lock at all the file's content decides. */
+static void test_alive(void **state)
+{
+    (void)state;
+    char text[64], *path = gs_path_join(dir, "lock");
+    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_false(gs_work_lock_is_alive(fd)); /* empty */
+    OK(gs_work_lock_sign(fd, dir, &test_err));
+    assert_true(gs_work_lock_is_alive(fd)); /* this run */
+    const struct {
+        long pid;
+        const char *rest;
+        bool alive;
+    } row[] = {{getpid(), "2020-02-02 00:00:00 UTC\n1\n", false}, /* another process had this number */
+               {getpid(), "2020-02-02 00:00:00 UTC\n", false},
+               {getppid(), "2020-02-02 00:00:00 UTC\n1\n", false},
+               {getppid(), "2020-02-02 00:00:00 UTC\n", true}, /* nothing tells that it is another one */
+               {-1, "\n", false},
+               {0, "", false}};
+    for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
+        snprintf(text, sizeof text, "%ld\n%s", row[i].pid, row[i].rest);
+        assert_int_equal(ftruncate(fd, 0), 0);
+        OK(gs_pwrite_all(fd, 0, text, strlen(text), path, &test_err));
+        assert_int_equal(gs_work_lock_is_alive(fd), row[i].alive);
+    }
+    close(fd);
+    gs_free(path);
+}
+
 static void test_link_to_directory(void **state)
 {
     (void)state;
@@ -585,6 +693,10 @@ int main(void)
         CASE(test_left),
         CASE(test_dead_between_renames_overwrite),
         CASE(test_work_folder_in_the_way),
+        CASE(test_not_a_work_folder),
+        CASE(test_exchanged),
+        CASE(test_without_flock),
+        CASE(test_alive),
         CASE(test_link_to_directory),
         CASE(test_free_bytes),
     };
