@@ -28,6 +28,7 @@ typedef enum gs_status {
 
 typedef struct gs_error {
     gs_status status;
+    int code;        /* errno value of what the operating system refused; 0 = nothing */
     char text[2048]; /* one sentence or more, never empty after a failure */
 } gs_error;
 

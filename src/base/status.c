@@ -55,11 +55,12 @@ static void make_printable(char *text)
     }
 }
 
-static gs_status set_error(gs_error *err, gs_status status, const char *text)
+static gs_status set_error(gs_error *err, gs_status status, int code, const char *text)
 {
     last_status = status;
     if (err) {
         err->status = status;
+        err->code = code;
         snprintf(err->text, sizeof err->text, "%s", text[0] ? text : "failed without a message");
         make_printable(err->text);
     }
@@ -73,7 +74,7 @@ gs_status gs_fail(gs_error *err, gs_status status, const char *fmt, ...)
     va_start(args, fmt);
     format_text(text, sizeof text, fmt, args);
     va_end(args);
-    return set_error(err, status, text);
+    return set_error(err, status, 0, text);
 }
 
 gs_status gs_fail_errno(gs_error *err, int code, const char *fmt, ...)
@@ -87,7 +88,7 @@ gs_status gs_fail_errno(gs_error *err, int code, const char *fmt, ...)
     const size_t n = format_text(text, sizeof text - room, fmt, args);
     va_end(args);
     snprintf(text + n, sizeof text - n, "%s%s", n ? ": " : "", reason);
-    return set_error(err, GS_ERR_IO, text);
+    return set_error(err, GS_ERR_IO, code, text);
 }
 
 gs_status gs_wrap(gs_error *err, const char *fmt, ...)
@@ -105,7 +106,7 @@ gs_status gs_wrap(gs_error *err, const char *fmt, ...)
     memcpy(text + n, ": ", 2);
     memcpy(text + n + 2, err->text, keep);
     text[n + 2 + keep] = '\0';
-    return set_error(err, err->status, text);
+    return set_error(err, err->status, err->code, text);
 }
 
 void gs_interrupt(void) { atomic_store_explicit(&interrupted, 1, memory_order_relaxed); }

@@ -1,6 +1,7 @@
 /* See resume.h. SPDX-License-Identifier: Apache-2.0 */
 #include "job/resume.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,6 +31,13 @@ static gs_status refuse(gs_job *job, gs_status status, const char *lead, const c
     job->resume.refused = true;
     return gs_fail(err, status, "%s%s%s; add --restart to throw away what it has finished", job->resume.out->base_path,
                    lead, what);
+}
+
+/* What the operating system refuses now it may grant the next time: no reason to throw work away. What is missing stays so. */
+static bool is_passing(const gs_error *e)
+{
+    return (e->status == GS_ERR_IO && e->code != ENOENT) || e->status == GS_ERR_MEMORY ||
+           e->status == GS_ERR_INTERRUPTED;
 }
 
 #define DAMAGED " holds an unfinished run whose journal is damaged: "
@@ -126,6 +134,8 @@ gs_status gs_resume_begin(gs_job *job, gs_outdir *out, gs_error *err)
     if (status == GS_OK) {
         status = take_up(job, &frames, &over, err);
         gs_frames_release(&frames);
+    } else if (is_passing(&local)) {
+        if (err) *err = local;
     } else {
         status =
             refuse(job, status, status == GS_ERR_UNSUPPORTED ? " holds an unfinished run: " : DAMAGED, local.text, err);
@@ -225,6 +235,7 @@ gs_status gs_resume_pass(gs_job *job, gs_writer *writer, const gs_record **last,
 gs_status gs_resume_refuse(gs_job *job, gs_error *err)
 {
     gs_error why = err ? *err : (gs_error){.status = GS_ERR_FILE};
+    if (is_passing(&why)) return why.status; /* gs_resume_keeps() says that the work is kept */
     return refuse(job, why.status, " holds an unfinished run that is damaged: ", why.text, err);
 }
 
@@ -237,6 +248,7 @@ bool gs_resume_has_output(const gs_job *job)
 bool gs_resume_keeps(const gs_job *job, gs_status status, gs_error *err)
 {
     const gs_resume *r = &job->resume;
+    if (!r->out->active) return false; /* the result is in its place and the folder is gone */
     if (r->refused) return true;
     /* What is wrong with an input or a recipe does not go away by trying again. */
     if (!r->kept || (status != GS_ERR_IO && status != GS_ERR_INTERRUPTED && status != GS_ERR_MEMORY)) return false;

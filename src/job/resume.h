@@ -29,7 +29,8 @@ gs_status gs_resume_pass(struct gs_job *job, gs_writer *writer, const gs_record 
 bool gs_resume_has_output(const struct gs_job *job);
 /* After a failure: does the work folder stay? Then the error says so. */
 bool gs_resume_keeps(const struct gs_job *job, gs_status status, gs_error *err);
-/* After *err: what the journal says is not what is found; the folder stays. Returns the error's status. */
+/* After *err: what the journal says is not what is found, unless it could only not be looked at now; the folder stays. Returns the
+ * error's status. */
 gs_status gs_resume_refuse(struct gs_job *job, gs_error *err);
 void gs_resume_end(gs_resume *r); /* accepts an all-zero struct */
 

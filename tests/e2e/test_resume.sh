@@ -94,6 +94,20 @@ no "hidden states" 4 "does not hold the hidden states" --
 put_back
 rm "$folder"/*-stream.*
 no "no hidden states" 3 "stream" --
+# not_damaged NAME TEXT FILE…: what can only not be opened now is not called damage, and nothing is to be thrown away.
+not_damaged() {
+    put_back
+    for f in "${@:3}"; do ln -sf "${f##*/}" "$f"; done # a link to itself
+    run
+    equal "$1: exit code" $? 3
+    says "$1" "$log" "error: cannot open $folder/" "$2"
+    equal "$1: no wrong advice" "$(grep -cE 'damaged|--restart' "$log")" 0
+    check "$1: kept" test -d "$folder/new"
+}
+not_damaged "a journal that cannot be opened" "/journal (" "$folder/journal"
+not_damaged "streams that cannot be opened" "; run the same command to go on: finished blocks are kept in $folder" "$folder"/{outlier,float,quantized}-stream.{0,1}
+put_back
+go_on "opened again" "going on"
 rm -r "$scratch/saved"
 
 # Two passes: killed in the first, between them, in the second. Whatever the ranking found is kept.
@@ -114,6 +128,23 @@ for how in full fault; do
     equal "$how: no output" "$(ls -A "$yard")" .out.glmslim-work
     go_on "$how" "going on"
 done
+
+# The result is in its place and only the last sync failed: then there is nothing to go on with, and nothing says so.
+rm -rf "$yard"
+mkdir "$yard"
+CRASH_DIR=$yard CRASH_COUNT=$scratch/calls LD_PRELOAD=$CRASH run
+for at in $(seq "$(cat "$scratch/calls")" -1 $(($(cat "$scratch/calls") - 20))); do
+    rm -rf "$yard"
+    mkdir "$yard"
+    CRASH_DIR=$yard CRASH_AT=$at CRASH_HOW=fault LD_PRELOAD=$CRASH run
+    got=$?
+    if grep -q "is whole and in its place" "$log"; then break; fi
+done
+equal "the last sync: exit code" $got 3
+says "the last sync" "$log" "the result is whole and in its place"
+equal "the last sync: no advice" "$(grep -c 'same command' "$log")" 0
+equal "the last sync: the bytes" "$(digest "$yard/out")" "$expected"
+equal "the last sync: left behind" "$(ls -A "$yard")" out
 
 # Another question.
 stop 0

@@ -44,6 +44,11 @@ static void test_errno_text_is_appended(void **state)
     gs_error err = {0};
     assert_int_equal(gs_fail_errno(&err, ENOENT, "cannot open %s", "x"), GS_ERR_IO);
     assert_string_equal(err.text, "cannot open x: No such file or directory");
+    assert_int_equal(err.code, ENOENT);
+    (void)gs_wrap(&err, "while reading");
+    assert_int_equal(err.code, ENOENT);
+    (void)gs_fail(&err, GS_ERR_IO, "something else");
+    assert_int_equal(err.code, 0);
     static char name[8000];
     memset(name, 'n', sizeof name - 1);
     (void)gs_fail_errno(&err, ENOSPC, "cannot write %s", name);
