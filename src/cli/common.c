@@ -185,6 +185,13 @@ static void on_signal(int number)
     raise(number);
 }
 
+/* A terminal that closes says so twice, by its shell and by the kernel; both times it is the same wish. */
+static void on_hangup(int number)
+{
+    (void)number;
+    gs_interrupt();
+}
+
 void gs_cli_catch_signals(void)
 {
     struct sigaction action;
@@ -193,6 +200,10 @@ void gs_cli_catch_signals(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    struct sigaction before;
+    if (sigaction(SIGHUP, NULL, &before) != 0 || before.sa_handler == SIG_IGN) return; /* nohup */
+    action.sa_handler = on_hangup;
+    sigaction(SIGHUP, &action, NULL);
 }
 
 int gs_cli_close_output(int code)

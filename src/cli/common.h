@@ -52,7 +52,7 @@ gs_status gs_cli_check_json(const char *path, gs_error *err) GS_CHECKED;
 gs_status gs_cli_check_file(const char *option, const char *path, gs_error *err) GS_CHECKED;
 /* Everything from standard input, at most max bytes. Caller gs_str_release()s. */
 gs_status gs_cli_read_stdin(gs_str *out, size_t max, gs_error *err) GS_CHECKED;
-/* SIGINT and SIGTERM ask for a clean stop, a second one stops at once. */
+/* SIGINT and SIGTERM ask for a clean stop, a second one stops at once. SIGHUP asks too, unless it is ignored (nohup). */
 void gs_cli_catch_signals(void);
 /* Flush standard output; an exit code, `code` unless writing failed. */
 int gs_cli_close_output(int code);

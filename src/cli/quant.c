@@ -128,7 +128,7 @@ static gs_status run(int argc, char **argv, gs_recipe *r, gs_arena *arena, gs_er
     GS_TRY(check_extras(r, &e, err));
     say_environment();
     gs_cli_catch_signals();
-    signal(SIGPIPE, SIG_IGN); /* a closed terminal does not stop the work */
+    signal(SIGPIPE, SIG_IGN); /* whoever reads the messages may go; the work goes on */
     gs_report *report = NULL;
     GS_TRY(gs_quantize(r, &gs_screen_watch, &report, err));
     gs_screen_clear();

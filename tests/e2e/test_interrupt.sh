@@ -12,7 +12,8 @@ calib=$GS_SOURCE_DIR/demo/calib.json
 start() {
     local out=$1
     shift
-    "$quant" --model_path "$demo" --save_directory "$yard/$out" --calib_file "$calib" --threads 2 "$@" >"$log" 2>&1 &
+    env --default-signal=HUP ${with[@]+"${with[@]}"} "$quant" --model_path "$demo" --save_directory "$yard/$out" --calib_file "$calib" \
+        --threads 2 "$@" >"$log" 2>&1 &
     pid=$!
     for _ in {1..600}; do
         [ ! -d "$yard/.$out.glmslim-work/new" ] || return 0
@@ -32,7 +33,13 @@ stop() {
     check "$name: at once" test $((SECONDS - from)) -le 20
 }
 
+# ignores SIGNAL-NUMBER: does the process?
+ignores() { echo $((0x$(sed -n 's/^SigIgn:[[:space:]]*//p' "/proc/$pid/status") >> ($1 - 1) & 1)); }
+
+with=(env --ignore-signal=HUP) # nohup
 start out --use_kvcache_quant True
+equal "SIGHUP is ignored" "$(ignores 1)" 1
+with=()
 stop "SIGINT in the float pass" INT 8
 says "SIGINT" "$log" "error: " "interrupted"
 equal "SIGINT: left behind" "$(ls -A "$yard")" ""
@@ -43,7 +50,10 @@ stop "SIGTERM in the calibration" TERM 8
 equal "SIGTERM: left behind" "$(ls -A "$yard")" ""
 
 start out --disable_level L3
-stop "SIGINT in the pass before" INT 8
+equal "SIGHUP is not ignored" "$(ignores 1)" 0
+kill -HUP $pid # a terminal that closes says so more than once
+stop "SIGHUP in the pass before" HUP 8
+says "SIGHUP" "$log" "error: " "interrupted"
 equal "pass before: left behind" "$(ls -A "$yard")" ""
 
 # With something finished, the folder stays, and the same command goes on.
