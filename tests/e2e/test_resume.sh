@@ -133,7 +133,8 @@ done
 rm -rf "$yard"
 mkdir "$yard"
 CRASH_DIR=$yard CRASH_COUNT=$scratch/calls LD_PRELOAD=$CRASH run
-for at in $(seq "$(cat "$scratch/calls")" -1 $(($(cat "$scratch/calls") - 20))); do
+calls=$(awk 'NR == 1 { print $1 }' "$scratch/calls")
+for at in $(seq "$calls" -1 $((calls - 20))); do
     rm -rf "$yard"
     mkdir "$yard"
     CRASH_DIR=$yard CRASH_AT=$at CRASH_HOW=fault LD_PRELOAD=$CRASH run
