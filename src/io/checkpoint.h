@@ -32,6 +32,8 @@ gs_status gs_checkpoint_read(const gs_checkpoint *ck, const gs_tensor *t, uint64
 /* The same through a reader of the calling thread, past the page cache. room: gs_direct_room(n) bytes; *data points into it. */
 gs_status gs_checkpoint_read_direct(const gs_checkpoint *ck, gs_direct_reader *r, const gs_tensor *t, uint64_t offset,
                                     size_t n, void *room, const void **data, gs_error *err) GS_CHECKED;
+/* After the last read: every file is still as it was when it was opened. */
+gs_status gs_checkpoint_unchanged(const gs_checkpoint *ck, gs_error *err) GS_CHECKED;
 /* GS_ERR_NUMERIC: the tensor holds NaN or Inf at this element. */
 gs_status gs_tensor_fail(const gs_checkpoint *ck, const gs_tensor *t, int64_t element, gs_error *err);
 /* A whole small float tensor (norms, biases) as float32; refuses NaN/Inf (GS_ERR_NUMERIC, names tensor and index). */

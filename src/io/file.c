@@ -54,6 +54,27 @@ gs_status gs_io_fail(gs_error *err, int code, const char *verb, const char *path
     return gs_fail_errno(err, code, "cannot %s %s (%s)", verb, path, remedy(code));
 }
 
+static gs_stamp stamp_of(const struct stat *st)
+{
+    return (gs_stamp){.bytes = (uint64_t)st->st_size,
+                      .seconds = (int64_t)st->st_mtim.tv_sec,
+                      .nanoseconds = (int64_t)st->st_mtim.tv_nsec,
+                      .changed = (int64_t)st->st_ctim.tv_sec,
+                      .changed_nanoseconds = (int64_t)st->st_ctim.tv_nsec};
+}
+
+gs_stamp gs_path_stamp(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? stamp_of(&st) : (gs_stamp){0};
+}
+
+bool gs_stamp_equal(const gs_stamp *a, const gs_stamp *b)
+{
+    return a->bytes == b->bytes && a->seconds == b->seconds && a->nanoseconds == b->nanoseconds &&
+           a->changed == b->changed && a->changed_nanoseconds == b->changed_nanoseconds;
+}
+
 gs_status gs_file_open(gs_file *f, const char *path, gs_error *err)
 {
     *f = (gs_file){.fd = -1};
@@ -78,7 +99,7 @@ gs_status gs_file_open(gs_file *f, const char *path, gs_error *err)
     }
     const gs_status status = gs_guard_file(path, &st, err);
     if (status == GS_OK)
-        *f = (gs_file){.fd = fd, .size = (uint64_t)st.st_size, .path = gs_strdup(path)};
+        *f = (gs_file){.fd = fd, .size = (uint64_t)st.st_size, .path = gs_strdup(path), .stamp = stamp_of(&st)};
     else
         close(fd);
     return status;
@@ -112,6 +133,18 @@ gs_status gs_file_pread(const gs_file *f, uint64_t offset, void *dst, size_t n, 
         offset += (uint64_t)got;
     }
     return GS_OK;
+}
+
+gs_status gs_file_unchanged(const gs_file *f, gs_error *err)
+{
+    struct stat st;
+    if (fstat(f->fd, &st) != 0) return gs_io_fail(err, errno, "examine", f->path);
+    const gs_stamp now = stamp_of(&st);
+    if (gs_stamp_equal(&f->stamp, &now)) return GS_OK;
+    return gs_fail(err, GS_ERR_FILE,
+                   "%s was changed after it was opened (its content, its name or its permissions): what has been read "
+                   "may be of two files. Run again when nothing changes there any more",
+                   f->path);
 }
 
 void gs_file_forget(const gs_file *f, uint64_t offset, uint64_t n)

@@ -7,11 +7,12 @@
 #include "report/read.h"
 #include "report/report.h"
 
-gs_status gs_job_note_input(gs_job *job, const char *kind, const char *path, gs_error *err)
+void gs_job_note_input(gs_job *job, const char *kind, const gs_texts *texts)
 {
-    if (!path || !job->resolved.extras) return GS_OK;
+    if (!texts->file_sha256[0] || !job->resolved.extras) return;
     gs_input_file *f = gs_report_add_input(job->report, kind, NULL);
-    return gs_sha256_file(path, f->sha256, &f->bytes, err);
+    f->bytes = texts->file_bytes;
+    memcpy(f->sha256, texts->file_sha256, sizeof f->sha256);
 }
 
 static bool is_ours(const gs_job *job, const char *name)

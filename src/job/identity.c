@@ -2,7 +2,6 @@
 #include "job/identity.h"
 
 #include <string.h>
-#include <sys/stat.h>
 
 #include "io/sha256.h"
 #include "io/wire.h"
@@ -105,14 +104,13 @@ static gs_status add_samples(gs_identity *id, const char *name, const gs_samples
     return status;
 }
 
-/* Size, time and header: what a download or another training changes. */
+/* Size, time and header: what a download or another training changes. As the file was when it was opened. */
 static gs_status add_weights(gs_identity *id, const gs_file *f, gs_error *err)
 {
-    struct stat st;
     uint64_t length = 0;
     const char *slash = strrchr(f->path, '/');
     GS_TRY(gs_file_pread(f, 0, &length, sizeof length, err));
-    if (length > GS_MAX_HEADER || fstat(f->fd, &st) != 0)
+    if (length > GS_MAX_HEADER)
         return gs_fail(err, GS_ERR_FILE, "%s has changed while it was open; run again", f->path);
     char *header = gs_alloc((size_t)length + sizeof length);
     gs_status status = gs_file_pread(f, 0, header, (size_t)length + sizeof length, err);
@@ -122,8 +120,8 @@ static gs_status add_weights(gs_identity *id, const gs_file *f, gs_error *err)
     if (status != GS_OK) return status;
     gs_input_state *in = &id->input[id->n_inputs - 1];
     in->bytes = f->size;
-    in->seconds = (int64_t)st.st_mtim.tv_sec;
-    in->nanoseconds = (int64_t)st.st_mtim.tv_nsec;
+    in->seconds = f->stamp.seconds;
+    in->nanoseconds = f->stamp.nanoseconds;
     return GS_OK;
 }
 

@@ -14,7 +14,8 @@
 #include "quant/rule.h"
 #include "text/samples.h"
 
-#define GS_SCORE_SAMPLES 5 /* the reference scores layers on calib_data[:5] */
+#define GS_TOKENIZER_FILES 2
+#define GS_SCORE_SAMPLES   5 /* the reference scores layers on calib_data[:5] */
 
 typedef struct gs_job {
     const gs_recipe *recipe;
@@ -41,6 +42,7 @@ typedef struct gs_job {
     const gs_smoother *smoother; /* NULL = none */
     gs_transform *transform;     /* [layers] */
     char *calib_source;
+    gs_stamp tokenizer[GS_TOKENIZER_FILES]; /* of its files, before they were read */
 
     int n_linears;      /* layers · GS_ROLES + head */
     gs_choice *choice;  /* [n_linears], in execution order */
@@ -74,6 +76,8 @@ void gs_job_release(gs_job *job);
 gs_status gs_job_check_target(const gs_job *job, gs_error *err) GS_CHECKED;
 /* texts.c: calibration and outlier texts to token ids. */
 gs_status gs_job_read_texts(gs_job *job, gs_error *err) GS_CHECKED;
+/* At the end: have the tokenizer's files, which are copied into the result, changed since the ids were made? */
+gs_status gs_job_check_tokenizer(gs_job *job, gs_error *err) GS_CHECKED;
 
 /* choose.c: which linears stay float, and why. */
 gs_status gs_job_choose(gs_job *job, gs_error *err) GS_CHECKED;
@@ -129,8 +133,8 @@ gs_status gs_job_write_text(const char *dir, const char *name, char *text, size_
 
 /* extras.c: glmslim_report.json and glmslim_manifest.sha256; nothing without resolved.extras. */
 gs_status gs_job_extras(gs_job *job, const char *dir, gs_error *err) GS_CHECKED;
-/* A file outside of the model directory that was read; path NULL = none. */
-gs_status gs_job_note_input(gs_job *job, const char *kind, const char *path, gs_error *err) GS_CHECKED;
+/* A file outside of the model directory that texts were read from, if they were. */
+void gs_job_note_input(gs_job *job, const char *kind, const gs_texts *texts);
 
 /* report.c */
 gs_report *gs_report_create(void);

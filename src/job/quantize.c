@@ -53,6 +53,13 @@ static gs_status write_output(gs_job *job, const char *dir, gs_error *err)
     return status;
 }
 
+/* Blocks made from weights that changed under way are worth nothing, and the folder goes. Before the tokenizer: it is the graver. */
+static gs_status check_inputs(gs_job *job, gs_error *err)
+{
+    GS_TRY(gs_checkpoint_unchanged(&job->checkpoint, err));
+    return gs_job_check_tokenizer(job, err);
+}
+
 static gs_status run(gs_job *job, gs_error *err)
 {
     const gs_recipe *r = job->recipe;
@@ -63,6 +70,7 @@ static gs_status run(gs_job *job, gs_error *err)
     gs_status status = gs_resume_begin(job, &out, err);
     if (status == GS_OK) status = rank_layers(job, err);
     if (status == GS_OK) status = write_output(job, out.work_path, err);
+    if (status == GS_OK) status = check_inputs(job, err);
     if (status == GS_OK) status = gs_check_interrupt(err);
     if (status == GS_OK) status = gs_outdir_commit(&out, err);
     if (status != GS_OK && gs_resume_keeps(job, status, err)) gs_outdir_leave(&out);

@@ -251,7 +251,8 @@ bool gs_resume_keeps(const gs_job *job, gs_status status, gs_error *err)
     if (!r->out->active) return false; /* the result is in its place and the folder is gone */
     if (r->refused) return true;
     /* What is wrong with an input or a recipe does not go away by trying again. */
-    if (!r->kept || (status != GS_ERR_IO && status != GS_ERR_INTERRUPTED && status != GS_ERR_MEMORY)) return false;
+    const bool again = r->passing || status == GS_ERR_IO || status == GS_ERR_INTERRUPTED || status == GS_ERR_MEMORY;
+    if (!r->kept || !again) return false;
     if (!err) return true;
     if (status == GS_ERR_INTERRUPTED) gs_fail(err, status, "interrupted");
     const size_t n = strlen(err->text);

@@ -17,6 +17,7 @@ typedef struct gs_resume {
     int n_records;
     int pass;     /* passes that have begun */
     bool kept;    /* the journal has a record: there is something to go on from */
+    bool passing; /* whatever the kind of the error: the same command can go on */
     bool refused; /* what is in the work folder stays, whatever the error */
     double last;  /* when the last record was made, or the work began */
 } gs_resume;

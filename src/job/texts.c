@@ -45,7 +45,7 @@ static gs_status read_calibration(gs_job *job, gs_texts *texts, gs_error *err)
     const gs_recipe *r = job->recipe;
     const gs_text_keys keys = gs_compat(r, GS_COMPAT_ONLY_PROMPT_KEY) ? GS_KEYS_PROMPT_ONLY : GS_KEYS_ALL;
     if (r->calib_file) GS_TRY(gs_texts_read(texts, r->calib_file, keys, err));
-    GS_TRY(gs_job_note_input(job, "calib_file", r->calib_file, err));
+    gs_job_note_input(job, "calib_file", texts);
     const int64_t from_file = texts->count;
     if (r->calib_texts) GS_TRY(gs_texts_append(texts, r->calib_texts, err));
     if (r->calib_texts)
@@ -76,7 +76,7 @@ static gs_status read_anti(gs_job *job, const gs_tokenizer *tokenizer, gs_error 
                          "%s holds no samples: calib_data must not be empty. --anti_method %s needs texts to see "
                          "outliers in",
                          r->anti_file, r->anti_method);
-    if (status == GS_OK && job->smoother) status = gs_job_note_input(job, "anti_file", r->anti_file, err);
+    if (status == GS_OK && job->smoother) gs_job_note_input(job, "anti_file", &texts);
     if (status == GS_OK && !r->anti_file)
         gs_job_message(job, GS_INFO,
                        "no --anti_file: outliers are looked for in the built-in bilingual set (%lld samples)",
@@ -101,11 +101,38 @@ static void set_scored_view(gs_job *job)
     job->scored.tokens = job->samples.start[job->scored.count];
 }
 
+static const char *const tokenizer_file[GS_TOKENIZER_FILES] = {"tokenizer.model", "tokenizer_config.json"};
+
+static gs_stamp stamp_in(const char *dir, const char *name)
+{
+    char *path = gs_path_join(dir, name);
+    const gs_stamp stamp = gs_path_stamp(path);
+    gs_free(path);
+    return stamp;
+}
+
+/* They are read twice, for the ids and for the copies; the same stamp before and after says that both were the same. */
+gs_status gs_job_check_tokenizer(gs_job *job, gs_error *err)
+{
+    for (int i = 0; i < GS_TOKENIZER_FILES; i++) {
+        const gs_stamp now = stamp_in(job->recipe->model_path, tokenizer_file[i]);
+        if (gs_stamp_equal(&now, &job->tokenizer[i])) continue;
+        job->resume.passing = true; /* the next run compares token ids */
+        return gs_fail(err, GS_ERR_FILE,
+                       "%s: %s was changed during the run: the result would hold another than its token ids were made "
+                       "with. Run again when nothing changes there any more",
+                       job->recipe->model_path, tokenizer_file[i]);
+    }
+    return GS_OK;
+}
+
 gs_status gs_job_read_texts(gs_job *job, gs_error *err)
 {
     char *pad = NULL;
     gs_tokenizer *tokenizer = NULL;
     gs_texts texts = {0};
+    for (int i = 0; i < GS_TOKENIZER_FILES; i++)
+        job->tokenizer[i] = stamp_in(job->recipe->model_path, tokenizer_file[i]);
     gs_status status = gs_recipe_pad_token(job->recipe, &pad, err);
     if (status == GS_OK) status = gs_tokenizer_open(&tokenizer, job->recipe->model_path, pad, err);
     if (status == GS_OK) status = read_anti(job, tokenizer, err);

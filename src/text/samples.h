@@ -2,6 +2,7 @@
 #ifndef GS_TEXT_SAMPLES_H
 #define GS_TEXT_SAMPLES_H
 
+#include "io/sha256.h"
 #include "text/tokenizer.h"
 
 /* Texts in order. A text is valid UTF-8 and may hold NUL bytes. */
@@ -10,6 +11,8 @@ typedef struct gs_texts {
     size_t *bytes;
     int64_t count;
     char *source; /* "demo/calib.json", "built-in", … for messages */
+    uint64_t file_bytes;
+    char file_sha256[GS_SHA256_TEXT]; /* of the file they were read from; empty = none */
 } gs_texts;
 void gs_texts_release(gs_texts *t);
 

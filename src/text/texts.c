@@ -50,7 +50,9 @@ gs_status gs_texts_read(gs_texts *out, const char *path, gs_text_keys keys, gs_e
     GS_TRY(check_file(path, err));
     GS_TRY(gs_file_read_all(path, MAX_TEXT_FILE, &data, &n, err));
     out->source = gs_strdup(path);
-    const gs_status status = gs_texts_parse(out, data, n, path, keys, err);
+    out->file_bytes = n;
+    gs_status status = gs_sha256_bytes(data, n, out->file_sha256, err); /* of what is parsed: the file may be changed */
+    if (status == GS_OK) status = gs_texts_parse(out, data, n, path, keys, err);
     gs_free(data);
     if (status != GS_OK) gs_texts_release(out);
     return status;

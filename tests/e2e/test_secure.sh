@@ -97,6 +97,39 @@ equal "not a work folder: exit code" $? 3
 says "not a work folder" "$log" ".out.glmslim-work is called like a work folder" "move it elsewhere"
 equal "not a work folder: left alone" "$(cat "$scratch/yards/.out.glmslim-work/thesis") $(ls -A "$scratch/yards")" "precious .out.glmslim-work"
 
+# What is exchanged under way is noticed: the run is halted while another hand is at the files.
+seq -f 'The quick brown fox jumps over the lazy dog number %g.' 50 >"$scratch/texts"
+mkdir "$scratch/changed"
+run=("$quant" --quiet --threads 1 --model_path "$model" --calib_file "$scratch/texts" --save_directory "$scratch/changed/out" --act_method 2 --checkpoint_interval 0)
+# changed NAME TEXT COMMAND…: exit code 4.
+changed() {
+    local pid got
+    GLMSLIM_CPU=c "${run[@]}" >"$log" 2>&1 &
+    pid=$!
+    until [ -d "$scratch/changed/.out.glmslim-work/new" ] || ! kill -0 $pid 2>/dev/null; do sleep 0.01; done
+    kill -STOP $pid
+    "${@:3}"
+    kill -CONT $pid
+    wait $pid
+    got=$?
+    equal "$1: exit code" $got 4
+    says "$1" "$log" "error: " "$2"
+}
+flip() {
+    cp -p "$model/$shard" "$scratch/was"
+    head -c 1000 /dev/zero | tr '\0' '\5' | dd of="$model/$shard" bs=1 seek=60000 conv=notrunc status=none
+    touch -r "$scratch/was" "$model/$shard"
+}
+changed "a shard" "$shard was changed after it was opened" flip
+equal "a shard: left behind" "$(ls -A "$scratch/changed")" ""
+fresh
+blank() { echo >>"$model/tokenizer_config.json"; }
+changed "the tokenizer" "tokenizer_config.json was changed during the run" blank
+says "the tokenizer, finished blocks" "$log" "run the same command to go on: finished blocks are kept"
+check "the tokenizer: goes on" "${run[@]}" >"$log" 2>&1
+check "the tokenizer: the copy" cmp -s "$model/tokenizer_config.json" "$scratch/changed/out/tokenizer_config.json"
+fresh
+
 # What is written: the directory for owner and group, weights for the owner's eyes and nobody's pen, the rest for the owner.
 modes() { find "$1" -printf '%m %P\n' | sed 's/^\([0-7]*\) .*safetensors$/\1 weights/; s/^\([0-7]*\) .*\..*/\1 text/' | sort -u | tr '\n' ','; }
 for mask in 000 022 077; do

@@ -56,6 +56,34 @@ static void test_cut_while_reading(void **state)
     gs_file_close(&f);
 }
 
+/* Written in place with the old time put back, or only renamed. */
+static void test_changed_while_open(void **state)
+{
+    (void)state;
+    gs_file f;
+    struct stat st;
+    char *other = gs_path_join(dir, "other");
+    write_text(path, "0123456789");
+    OK(gs_file_open(&f, path, &test_err));
+    OK(gs_file_unchanged(&f, &test_err));
+    const gs_stamp before = gs_path_stamp(path), none = gs_path_stamp(other);
+    assert_true(gs_stamp_equal(&before, &f.stamp));
+    assert_false(gs_stamp_equal(&before, &none));
+    assert_int_equal(stat(path, &st), 0);
+    usleep(20000); /* longer than a tick of the file system's clock */
+    write_text(path, "9876543210");
+    const struct timespec times[2] = {st.st_atim, st.st_mtim};
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    FAILS(gs_file_unchanged(&f, &test_err), GS_ERR_FILE, "was changed after it was opened");
+    gs_file_close(&f);
+    OK(gs_file_open(&f, path, &test_err));
+    usleep(20000);
+    assert_int_equal(rename(path, other), 0);
+    FAILS(gs_file_unchanged(&f, &test_err), GS_ERR_FILE, "was changed after it was opened");
+    gs_file_close(&f);
+    gs_free(other);
+}
+
 static void test_open_refuses(void **state)
 {
     (void)state;
@@ -177,6 +205,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_read, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cut_while_reading, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_changed_while_open, setup, teardown),
         cmocka_unit_test_setup_teardown(test_open_refuses, setup, teardown),
         cmocka_unit_test_setup_teardown(test_read_all, setup, teardown),
         cmocka_unit_test_setup_teardown(test_write_all, setup, teardown),
