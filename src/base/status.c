@@ -39,22 +39,6 @@ GS_PRINTF(3, 0) static size_t format_text(char *out, size_t bytes, const char *f
     return keep + sizeof mark - 1;
 }
 
-/* Paths and words of a command line are quoted in messages as they are: what could not be printed, or would command a
- * terminal (control characters, C1 included), becomes '?' here, once for all messages. */
-static void make_printable(char *text)
-{
-    for (size_t at = 0, n = strlen(text); at < n;) {
-        const size_t valid = at + gs_utf8_valid(text + at, n - at);
-        for (; at < valid; at++) {
-            const unsigned char c = (unsigned char)text[at];
-            const bool c1 = c == 0xC2 && (unsigned char)text[at + 1] < 0xA0; /* a valid text goes on behind 0xC2 */
-            if ((c < 0x20 && c != '\n') || c == 0x7F || c1) text[at] = '?';
-            if (c1) text[at + 1] = '?';
-        }
-        if (at < n) text[at++] = '?';
-    }
-}
-
 static gs_status set_error(gs_error *err, gs_status status, int code, const char *text)
 {
     last_status = status;
@@ -62,7 +46,8 @@ static gs_status set_error(gs_error *err, gs_status status, int code, const char
         err->status = status;
         err->code = code;
         snprintf(err->text, sizeof err->text, "%s", text[0] ? text : "failed without a message");
-        make_printable(err->text);
+        /* Paths and words of a command line are quoted as they are. A message is one line. */
+        gs_make_printable(err->text, strlen(err->text), "");
     }
     return status;
 }

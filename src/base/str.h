@@ -28,5 +28,8 @@ size_t gs_utf8_put(uint32_t cp, char out[4]);
 /* Make text from a file safe for one line of a message: control characters and bad bytes become '?', cut to max bytes
  * with "…". Returns s's data via the caller's buffer. */
 const char *gs_printable(const char *s, size_t n, char *buf, size_t buf_bytes);
+/* The same in place and without a limit, but for the control characters in `keep`. Returns the length, which never grows. */
+size_t gs_make_printable(char *text, size_t n, const char *keep);
+bool gs_is_printable(const char *s, size_t n); /* nothing would be replaced */
 
 #endif

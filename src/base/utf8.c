@@ -82,6 +82,36 @@ static bool is_unprintable(uint32_t cp)
            (cp >= 0x2066 && cp <= 0x2069) || cp == 0x200E || cp == 0x200F || cp == 0xFEFF;
 }
 
+/* Is there a character at s[0..n) that can be shown? *used = its bytes. */
+static bool shows(const char *s, size_t n, size_t *used)
+{
+    const uint32_t cp = gs_utf8_get(s, n, used);
+    return sequence_bytes((const unsigned char *)s, n) != 0 && !is_unprintable(cp);
+}
+
+bool gs_is_printable(const char *s, size_t n)
+{
+    size_t used;
+    for (size_t at = 0; at < n; at += used)
+        if (!shows(s + at, n - at, &used)) return false;
+    return true;
+}
+
+size_t gs_make_printable(char *text, size_t n, const char *keep)
+{
+    size_t out = 0, used;
+    for (size_t at = 0; at < n; at += used) {
+        if (shows(text + at, n - at, &used) || (text[at] != '\0' && strchr(keep, text[at]) != NULL)) {
+            memmove(text + out, text + at, used);
+            out += used;
+        } else {
+            text[out++] = '?';
+        }
+    }
+    text[out] = '\0';
+    return out;
+}
+
 const char *gs_printable(const char *s, size_t n, char *buf, size_t buf_bytes)
 {
     static const char mark[] = "…";
@@ -90,9 +120,7 @@ const char *gs_printable(const char *s, size_t n, char *buf, size_t buf_bytes)
     size_t out = 0, cut = 0; /* cut: the last end of a character that leaves room for the mark */
     for (size_t at = 0; at < n;) {
         size_t used;
-        const bool bad = sequence_bytes((const unsigned char *)s + at, n - at) == 0;
-        const uint32_t cp = gs_utf8_get(s + at, n - at, &used);
-        const bool replace = bad || is_unprintable(cp);
+        const bool replace = !shows(s + at, n - at, &used);
         const size_t bytes = replace ? 1 : used;
         if (out + bytes > buf_bytes - 1) {
             const bool fits = buf_bytes - 1 >= mark_bytes;

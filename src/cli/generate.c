@@ -65,10 +65,7 @@ static void print_whole(stream *s, bool last)
     s->pending.len -= at;
     s->pending.data[s->pending.len] = '\0';
     gs_str_add(&s->text, out.data, out.len);
-    for (size_t i = 0; i < out.len && s->terminal; i++) { /* a model must not steer the terminal */
-        const unsigned char c = (unsigned char)out.data[i];
-        if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) out.data[i] = '?';
-    }
+    if (s->terminal) out.len = gs_make_printable(out.data, out.len, "\n\t"); /* a model must not steer the terminal */
     fwrite(out.data, 1, out.len, stdout);
     fflush(stdout);
     gs_str_release(&out);

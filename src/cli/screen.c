@@ -61,16 +61,14 @@ void gs_screen_clear(void)
     screen.shown = false;
 }
 
-/* Texts may quote file content: nothing in them may steer the terminal. */
+/* Texts may quote file content: nothing in them may steer the terminal, or look like a line of ours. */
 static void say(const char *prefix, const char *text)
 {
     gs_str line;
     gs_str_init(&line);
     gs_str_adds(&line, prefix);
-    for (; *text != '\0'; text++) {
-        const unsigned char c = (unsigned char)*text;
-        gs_str_addc(&line, (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f ? '?' : *text);
-    }
+    gs_str_adds(&line, text);
+    line.len = gs_make_printable(line.data, line.len, "");
     gs_str_addc(&line, '\n');
     gs_screen_clear();
     fflush(stdout);

@@ -18,9 +18,7 @@ static bool is_bare_name(const char *name, size_t n)
     static const char suffix[] = ".safetensors";
     const size_t m = sizeof suffix - 1;
     if (n <= m || n > MAX_FILE_NAME || name[0] == '.' || strcmp(name + n - m, suffix) != 0) return false;
-    for (size_t i = 0; i < n; i++)
-        if (name[i] == '/' || name[i] == '\\' || (unsigned char)name[i] < 0x20 || name[i] == 0x7f) return false;
-    return true;
+    return strpbrk(name, "/\\") == NULL && gs_is_printable(name, n);
 }
 
 static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }

@@ -12,6 +12,7 @@ void gs_job_message(const gs_job *job, gs_level level, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    gs_make_printable(text, strlen(text), ""); /* it may quote files */
     gs_report_add_message(job->report, level, text);
     if (job->watch && job->watch->message) job->watch->message(job->watch->ctx, level, text);
 }

@@ -147,6 +147,23 @@ static void test_printable(void **state)
     assert_ptr_equal(gs_printable("x", 1, buf, sizeof buf), buf);
 }
 
+static void test_printable_in_place(void **state)
+{
+    (void)state;
+    char text[] = "a\nb\t\x1b[31m\0c\xC2\x9B\xE2\x80\xAE 中\xFF\xE4\xB8";
+    assert_false(gs_is_printable(text, sizeof text - 1));
+    assert_int_equal(gs_make_printable(text, sizeof text - 1, "\n\t"), 20);
+    assert_string_equal(text, "a\nb\t?[31m?c?? 中???");
+    assert_false(gs_is_printable(text, 20));
+    assert_int_equal(gs_make_printable(text, 20, ""), 20);
+    assert_string_equal(text, "a?b??[31m?c?? 中???");
+    assert_true(gs_is_printable(text, 20));
+    assert_int_equal(gs_make_printable(text, 0, ""), 0);
+    assert_true(gs_is_printable("", 0));
+    assert_false(gs_is_printable("\xC2\x9B", 2));
+    assert_false(gs_is_printable("\xE4\xB8", 2));
+}
+
 static void test_printable_cuts_between_characters(void **state)
 {
     (void)state;
@@ -181,6 +198,7 @@ int main(void)
         cmocka_unit_test(test_validity_of_all_short_sequences),
         cmocka_unit_test(test_valid_prefix),
         cmocka_unit_test(test_printable),
+        cmocka_unit_test(test_printable_in_place),
         cmocka_unit_test(test_printable_cuts_between_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -38,6 +39,25 @@ static void test_progress_text(void **state)
     gs_progress_text(&nothing, 80, &s);
     assert_true(s.len <= 80);
     gs_str_release(&s);
+}
+
+/* What a warning quotes can neither command the terminal nor begin a line of its own. */
+static void test_one_line(void **state)
+{
+    (void)state;
+    int ends[2];
+    char text[200] = {0};
+    assert_int_equal(pipe(ends), 0);
+    const int kept = dup(STDERR_FILENO);
+    assert_true(kept >= 0 && dup2(ends[1], STDERR_FILENO) >= 0);
+    gs_screen_warning("a\xc2\x9b"
+                      "2J\nglmslim: done\x1b[2J \xe2\x80\xae \xff é");
+    assert_true(dup2(kept, STDERR_FILENO) >= 0);
+    assert_true(read(ends[0], text, sizeof text - 1) > 0);
+    assert_string_equal(text, "warning: a?2J?glmslim: done?[2J ? ? é\n");
+    close(kept);
+    close(ends[0]);
+    close(ends[1]);
 }
 
 /* The defaults in the help are those of gs_synth_defaults(). */
@@ -101,7 +121,7 @@ static void test_commands(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_progress_text), cmocka_unit_test(test_synth_defaults),
-                                       cmocka_unit_test(test_commands)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_progress_text), cmocka_unit_test(test_one_line),
+                                       cmocka_unit_test(test_synth_defaults), cmocka_unit_test(test_commands)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
