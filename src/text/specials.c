@@ -55,12 +55,8 @@ static void reserve(gs_specials *s)
     for (int32_t i = 0; i < s->count; i++) s->slot[find_slot(s, s->item[i].text, s->item[i].bytes)] = i;
 }
 
-/* The token of that name, with an id or not. */
-static gs_special *find(const gs_specials *s, const char *text, size_t n)
-{
-    const int32_t i = s->slot[find_slot(s, text, n)];
-    return i < 0 ? NULL : &s->item[i];
-}
+/* Index of the token of that name, with an id or not; -1 = none. */
+static int32_t find(const gs_specials *s, const char *text, size_t n) { return s->slot[find_slot(s, text, n)]; }
 
 /* Give the token an id; it is made if it is not there. */
 static void set(gs_specials *s, const char *text, size_t n, int32_t id, bool split)
@@ -86,8 +82,8 @@ static gs_status add_named(gs_specials *s, const char *text, size_t n, const cha
     if (n > GS_SPECIAL_MAX_BYTES)
         return gs_fail(err, GS_ERR_FILE, "%s: %s has %zu bytes, at most %d are possible", path, key, n,
                        GS_SPECIAL_MAX_BYTES);
-    const gs_special *const known = find(s, text, n);
-    set(s, text, n, known && known->id >= 0 ? known->id : s->ranks + s->with_id, true);
+    const int32_t known = find(s, text, n);
+    set(s, text, n, known >= 0 && s->item[known].id >= 0 ? s->item[known].id : s->ranks + s->with_id, true);
     return GS_OK;
 }
 
@@ -146,9 +142,10 @@ static gs_status add_decoder_token(gs_specials *s, const char *key, const json_t
                        "the two files do not belong together",
                        path, shown, s->ranks - 1);
     GS_TRY(check_flags(token, shown, path, err));
-    const gs_special *const same = find(s, text, n);
-    if (same && same->split)
-        return gs_fail(err, GS_ERR_FILE, "%s: added tokens %d and %s have the same content", path, same->id, shown);
+    const int32_t same = find(s, text, n);
+    if (same >= 0 && s->item[same].split)
+        return gs_fail(err, GS_ERR_FILE, "%s: added tokens %d and %s have the same content", path, s->item[same].id,
+                       shown);
     /* Keys are unique, so only a built-in name can have this id already; it loses it. */
     for (int32_t i = 0; i < GS_SPECIALS_BUILTIN; i++) {
         if (s->item[i].id != id || s->item[i].split) continue;
@@ -213,8 +210,8 @@ static gs_status read_config(gs_specials *s, const json_t *root, const char *pat
 
 const gs_special *gs_specials_find(const gs_specials *s, const char *text, size_t n)
 {
-    const gs_special *const found = find(s, text, n);
-    return found && found->id >= 0 ? found : NULL;
+    const int32_t found = find(s, text, n);
+    return found >= 0 && s->item[found].id >= 0 ? &s->item[found] : NULL;
 }
 
 typedef struct id_order {
