@@ -94,13 +94,19 @@ static void config_string(gs_str *s, const char *key, const char *v)
     gs_free(token);
 }
 
+/* The argument, also where the codes have no groups. */
+int gs_format_config_group(const gs_recipe *recipe)
+{
+    return recipe->is_lowbit && !recipe->open_outlier ? recipe->group_size : 0;
+}
+
 /* The dictionary the script records, in its order, from the arguments after the library's own replacements. */
-static void quantization_config(gs_str *s, const gs_recipe *recipe, const gs_resolved *r)
+static void quantization_config(gs_str *s, const gs_recipe *recipe, const gs_resolved *r, bool fa)
 {
     gs_str_adds(s, "{");
-    config_int(s, "group_size", r->per_group ? r->group_size : 0);
+    config_int(s, "group_size", gs_format_config_group(recipe));
     config_line(s, "kv_quant_type", recipe->use_kvcache_quant ? "\"C8\"" : "null");
-    config_line(s, "fa_quant_type", recipe->use_fa_quant ? "\"FAQuant\"" : "null");
+    config_line(s, "fa_quant_type", fa ? "\"FAQuant\"" : "null");
     config_int(s, "w_bit", r->w_bit);
     config_int(s, "a_bit", r->a_bit);
     config_string(s, "dev_type", "cpu"); /* where it was computed; the files do not depend on device_type */
@@ -122,7 +128,7 @@ static void quantization_config(gs_str *s, const gs_recipe *recipe, const gs_res
 }
 
 gs_status gs_format_config(const gs_format *f, const gs_config *c, const gs_recipe *recipe, const gs_resolved *r,
-                           char **out, size_t *n, gs_error *err)
+                           bool fa, char **out, size_t *n, gs_error *err)
 {
     const gs_target *target = gs_target_find(recipe->target);
     const char *model = target && target->model_name ? target->model_name(c) : NULL;
@@ -133,7 +139,7 @@ gs_status gs_format_config(const gs_format *f, const gs_config *c, const gs_reci
     snprintf(quantize, sizeof quantize, "\"%s\"", type);
     gs_str quantization;
     gs_str_init(&quantization);
-    quantization_config(&quantization, recipe, r);
+    quantization_config(&quantization, recipe, r, fa || (recipe->reference_compat && recipe->use_fa_quant));
     gs_json_set sets[4] = {{"torch_dtype", dtype}};
     int n_sets = 1;
     if (model) sets[n_sets++] = (gs_json_set){"_name_or_path", name};

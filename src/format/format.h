@@ -25,9 +25,13 @@ char *gs_format_description_name(const gs_format *f, gs_quant_type type, char *b
 char *gs_format_description(const gs_format *f, const gs_manifest *m, const gs_resolved *r, bool kv, bool fa,
                             size_t *n);
 
-/* Text of the output's config.json: the checkpoint's, as Python would write it again, with the format's keys. */
+/* group_size in the older layout's config.json; 0 = none. */
+int gs_format_config_group(const gs_recipe *recipe);
+
+/* Text of the output's config.json: the checkpoint's, as Python would write it again, with the format's keys. fa: some block has scales
+ * for quantized attention. */
 gs_status gs_format_config(const gs_format *f, const gs_config *c, const gs_recipe *recipe, const gs_resolved *r,
-                           char **out, size_t *n, gs_error *err) GS_CHECKED;
+                           bool fa, char **out, size_t *n, gs_error *err) GS_CHECKED;
 
 /* copy.c: tokenizer, generation and configuration files of the model directory. The rule is the reference's, the file's name
  * contains one of six words; but weights of another model, *.safetensors and their index, stay where they are.

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "format/format.h"
 #include "io/json.h"
 
 const gs_target *const gs_targets[] = {&gs_target_mindie, &gs_target_vllm_ascend, NULL};
@@ -25,6 +26,9 @@ static bool shifts(const gs_target_request *q, gs_role role)
     return false;
 }
 
+/* Of 32, 64, 128 and 256 the first; the older layout's config.json also names one that was asked for without effect. */
+static bool refused_group(int group) { return group != 0 && group != 64 && group != 128 && group != 256; }
+
 static bool config_is_quantized(const gs_config *c)
 {
     if (!c->text) return false;
@@ -46,7 +50,8 @@ bool gs_target_has(const gs_target_request *q, gs_target_feature feature)
     case GS_TF_PER_GROUP:
         return q->resolved->per_group;
     case GS_TF_GROUP_32:
-        return q->resolved->per_group && q->resolved->group_size == 32;
+        return refused_group(q->resolved->per_group ? q->resolved->group_size : 0) ||
+               (r->mindie_format && refused_group(gs_format_config_group(r)));
     case GS_TF_KV:
         return r->use_kvcache_quant;
     case GS_TF_FA:

@@ -23,7 +23,7 @@ static const gs_target_row rows[] = {
     {GS_Q_FLOAT, GS_TF_SCHEME, false,
      "a description with model_quant_type FLOAT becomes quantize \"float\", which the engine refuses; load the "
      "checkpoint itself"},
-    {GS_ANY_TYPE, GS_TF_GROUP_32, false, "the engine accepts groups of 64, 128 and 256 and stops at 32"},
+    {GS_ANY_TYPE, GS_TF_GROUP_32, false, "the engine accepts groups of 64, 128 and 256 and stops at 32 and others"},
     {GS_ANY_TYPE, GS_TF_HEAD, false,
      "the output layer must stay in floating point, a quantized one stops with \"linear type not matched\"; leave "
      "disable_last_linear at True"},

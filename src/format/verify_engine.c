@@ -48,24 +48,25 @@ GS_CHECK_DIRECTORY(engine_head)
     return GS_OK;
 }
 
-static int64_t group_of(const gs_verify_linear *l)
-{
-    const gs_weight_layout *w = &l->linear.whole.layout;
-    const int64_t groups = w->second_columns > 0 ? w->second_columns : w->scale_columns;
-    return l->found && groups > 1 ? l->linear.whole.in / groups : 0;
-}
+static bool takes_group(int64_t group) { return group == 64 || group == 128 || group == 256; }
 
 GS_CHECK_DIRECTORY(engine_groups)
 {
+    const int64_t said = gs_verify_group_said(v);
     (void)err;
+    if (said != 0 && !takes_group(said)) {
+        char text[64];
+        snprintf(text, sizeof text, "group_size is %lld", (long long)said);
+        refused(v, v->q.type, GS_TF_GROUP_32, text);
+    }
     for (int i = 0; i < v->n_linears; i++) {
         const gs_verify_linear *l = &v->linear[i];
-        const int64_t group = group_of(l);
+        const int64_t group = gs_verify_group_of(l);
         char text[GS_NAME_BYTES + 64];
         if (group == 0) continue;
         snprintf(text, sizeof text, "'%s' has one scale per %lld weights", l->prefix, (long long)group);
         if (refused(v, l->linear.scheme->type, GS_TF_PER_GROUP, text)) continue;
-        if (group != 64 && group != 128 && group != 256) refused(v, l->linear.scheme->type, GS_TF_GROUP_32, text);
+        if (!takes_group(group)) refused(v, l->linear.scheme->type, GS_TF_GROUP_32, text);
     }
     return GS_OK;
 }
@@ -80,17 +81,20 @@ GS_CHECK_DIRECTORY(engine_rows)
     return GS_OK;
 }
 
-/* Rows of dense and dense_4h_to_h are cut into whole groups. */
+/* Rows of dense and dense_4h_to_h are cut into whole groups; all blocks have the same, or stay in floating point. */
 GS_CHECK_DIRECTORY(engine_cards)
 {
     static const gs_role cut[] = {GS_DENSE, GS_4H};
     (void)err;
     for (int i = 0; i < 2; i++) {
-        const gs_verify_linear *l = &v->linear[cut[i]];
-        const int64_t group = group_of(l), groups = group ? l->linear.whole.in / group : 0;
+        int at = (int)cut[i];
+        while (at < v->n_linears - 1 && gs_verify_group_of(&v->linear[at]) == 0) at += GS_ROLES;
+        if (at >= v->n_linears - 1) continue;
+        const gs_verify_linear *l = &v->linear[at];
+        const int64_t groups = l->linear.whole.in / gs_verify_group_of(l);
         int most = 1;
         while (most < 8 && groups % (2 * most) == 0 && groups / (2 * most) > 1) most *= 2;
-        if (groups > 0 && most < 8)
+        if (most < 8)
             gs_verify_warn(v, NULL, "a row of '%s' has %lld groups: right on at most %d card%s", l->prefix,
                            (long long)groups, most, most > 1 ? "s" : "");
     }

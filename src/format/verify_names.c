@@ -171,6 +171,8 @@ GS_CHECK_DIRECTORY(fa_keys)
 {
     const json_t *value = json_object_get(v->q.description, "fa_quant_type");
     const char *word = json_string_value(value);
+    const json_t *config = json_object_get(v->config, "quantization_config"); /* the older layout's, which wins */
+    const char *old = json_string_value(json_object_get(config, "fa_quant_type"));
     const int64_t blocks = count_blocks(v, true);
     (void)err;
     if (value && !word)
@@ -180,6 +182,9 @@ GS_CHECK_DIRECTORY(fa_keys)
     else if (!word && blocks > 0)
         gs_verify_fail(v, NULL, "fa_quant_type is missing, but %lld blocks have scales for quantized attention",
                        (long long)blocks);
+    else if (old && blocks == 0)
+        gs_verify_fail(v, NULL,
+                       "fa_quant_type is %.40s in config.json, but no block has scales for quantized attention", old);
     return GS_OK;
 }
 
@@ -188,25 +193,31 @@ static int64_t number_of(const json_t *object, const char *key)
     return (int64_t)json_integer_value(json_object_get(object, key));
 }
 
-/* Width of the groups of a linear; 0 = one scale per row. */
-static int64_t group_of(const gs_quant_linear *l)
+int64_t gs_verify_group_of(const gs_verify_linear *l)
 {
-    const gs_weight_layout *w = &l->whole.layout;
-    if (w->second_columns > 0) return l->whole.in / w->second_columns;
-    return w->scale_columns > 1 ? l->whole.in / w->scale_columns : 0;
+    const gs_weight_layout *w = &l->linear.whole.layout;
+    if (!l->found) return 0;
+    if (w->second_columns > 0) return l->linear.whole.in / w->second_columns;
+    return w->scale_columns > 1 ? l->linear.whole.in / w->scale_columns : 0;
 }
 
-/* The older layout keeps the size in config.json. One group alone looks like a scale per row. */
-GS_CHECK_DIRECTORY(group_size)
+int64_t gs_verify_group_said(const gs_verify *v)
 {
     const json_t *old = json_object_get(v->config, "quantization_config");
-    const int64_t said = v->q.format == &gs_format_mindie ? number_of(old, "group_size") : v->q.group_size;
+    return v->q.format == &gs_format_mindie ? number_of(old, "group_size") : v->q.group_size;
+}
+
+/* One group alone looks like a scale per row. The older layout also names a size that was asked for and has no effect on the type. */
+GS_CHECK_DIRECTORY(group_size)
+{
+    const int64_t said = gs_verify_group_said(v);
+    const bool old = v->q.format == &gs_format_mindie;
     (void)err;
     for (int i = 0; i < v->n_linears; i++) {
         const gs_quant_linear *l = &v->linear[i].linear;
         if (!v->linear[i].found || l->scheme->type == GS_Q_FLOAT) continue;
-        const int64_t group = group_of(l);
-        if (group != said && (group != 0 || l->whole.in < said))
+        const int64_t group = gs_verify_group_of(&v->linear[i]);
+        if (group != said && (group != 0 || (l->whole.in < said && !old)))
             gs_verify_fail(v, NULL, "'%s' has scales for groups of %lld, but group_size is %lld", v->linear[i].prefix,
                            (long long)group, (long long)said);
     }

@@ -59,6 +59,8 @@ gs_status gs_verify_absorb(gs_verify *v, gs_status status, gs_error *err);
 
 const char *gs_verify_file_of(const gs_verify *v, const gs_tensor *t); /* name without directory */
 bool gs_verify_is_static(const gs_verify_linear *l);                   /* W8A8 or W8A8S */
+int64_t gs_verify_group_of(const gs_verify_linear *l);                 /* weights per scale; 0 = one scale per row */
+int64_t gs_verify_group_said(const gs_verify *v); /* group_size of the description, or of config.json; 0 = none */
 
 /* What must hold of the numbers of a tensor. */
 typedef enum gs_use {

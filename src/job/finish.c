@@ -25,6 +25,7 @@ gs_status gs_job_side_files(const gs_job *job, const char *dir, gs_error *err)
                                               job->recipe->use_kvcache_quant, gs_job_any_attention(job, 0), &n);
     GS_TRY(gs_job_write_text(dir, name, description, n, err));
     char *config = NULL;
-    GS_TRY(gs_format_config(job->format, &job->config, job->recipe, &job->resolved, &config, &n, err));
+    GS_TRY(gs_format_config(job->format, &job->config, job->recipe, &job->resolved, gs_job_any_attention(job, 0),
+                            &config, &n, err));
     return gs_job_write_text(dir, "config.json", config, n, err);
 }

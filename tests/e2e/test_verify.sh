@@ -44,6 +44,10 @@ base own "$model" --tp_size 2 --use_reduce_quant True --reduce_per_device True
 base shared "$model" --tp_size 2 --use_reduce_quant True
 base w4a4 "$model" --w_bit 4 --a_bit 4 --is_dynamic True
 base vllm "$model" --use_kvcache_quant True --target vllm-ascend
+base oldfa "$model" --mindie_format --use_fa_quant True --fa_amp 99
+says "no layer left to quantize attention of" "$scratch/oldfa/config.json" '"fa_quant_type": null'
+base oldgroup "$model" --mindie_format --is_lowbit True --open_outlier False --group_size 128
+says "a group_size without effect" "$scratch/oldgroup/config.json" '"group_size": 128,'
 base dynm1 "$model" --is_dynamic True --anti_method m1
 # One scale for all rows leaves small ones without codes, and codes of sparse types are coarse: both are as they should be.
 for method in "--anti_method m1" "--anti_method m4" "--do_smooth True"; do
@@ -149,6 +153,8 @@ damage "one key of the cache" w8a8 kv-keys "kv_cache_type is missing, but 2 bloc
 damage "cache without scales" w8a16 kv-keys "only 0 of 2 blocks have its scales" "" 'sed -i "s/^{/{\"kv_quant_type\": \"C8\",/" "$q"'
 damage "null for quantized attention" w8a8 fa-keys "takes even null for" "" 'sed -i "s/^{/{\"fa_quant_type\": null,/" "$q"'
 damage "scales for attention without key" fa fa-keys "fa_quant_type is missing, but 2 blocks" "" 'sed -i "/fa_quant_type/d" "$q"'
+damage "older layout's key without scales" oldfa fa-keys "fa_quant_type is FAQuant in config.json" "" 'sed -i "s/\"fa_quant_type\": null/\"fa_quant_type\": \"FAQuant\"/" "$d/config.json"'
+damage "a group_size that is refused" oldgroup engine-groups "group_size is 32" "$(target mindie)" 'sed -i "s/\"group_size\": 128/\"group_size\": 32/" "$d/config.json"'
 damage "wrong group_size" group group-size "groups of 32, but group_size is 64" "" 'sed -i "s/\"group_size\": 32/\"group_size\": 64/" "$q"'
 damage "communication without scales" w8a8 reduce-keys "no linear has gather_scale" "" 'sed -i "s/^{/{\"reduce_quant_type\": \"per_channel\",/" "$q"'
 damage "packed without version" w4a16 packing "the description has no version" "" 'sed -i "/\"version\"/d" "$q"'
@@ -236,10 +242,12 @@ says "warnings" "$log" "warning mindie-sampling: generation_config.json has no t
 base wide "$model" --w_bit 4 --a_bit 16 --is_lowbit True --open_outlier False --group_size 64
 "$GLMSLIM" verify "$scratch/wide" --target mindie >"$log" || fail "cards: $(cat "$log")"
 says "cards" "$log" "warning mindie-cards: a row of '$L.0.mlp.dense_4h_to_h' has 2 groups" "right on at most"
+base late "$model" --w_bit 4 --a_bit 16 --is_lowbit True --open_outlier False --group_size 64 --disable_names $dense $L.0.mlp.dense_4h_to_h
+says "cards, from block 1" <("$GLMSLIM" verify "$scratch/late" --target mindie) "a row of '$L.1.mlp.dense_4h_to_h' has 2 groups" "0 faults, 1 warning"
 
 # each result is fit for the engine it was written for
 for pair in w8a8:mindie vllm:vllm-ascend f16:vllm-ascend f16:mindie dynamic:mindie dynamic:vllm-ascend w8a16:vllm-ascend asym:mindie \
-    w4a16:mindie old4:mindie old:mindie shared:mindie m6:mindie m6:vllm-ascend cards:mindie; do
+    w4a16:mindie old4:mindie old:mindie shared:mindie oldfa:mindie oldgroup:mindie m6:mindie m6:vllm-ascend cards:mindie; do
     check "${pair%:*} for ${pair#*:}" "$GLMSLIM" verify "$scratch/${pair%:*}" --quiet --target "${pair#*:}" >"$log" 2>&1
 done
 

@@ -137,7 +137,7 @@ static inline void put_side_files(const result *r)
     text = gs_format_description(r->format, &r->manifest, &r->resolved, r->spec.kv, r->spec.fa != NULL, &n);
     put_file(r, name, text, n);
     gs_free(text);
-    OK(gs_format_config(r->format, &r->config, &r->recipe, &r->resolved, &text, &n, ERR));
+    OK(gs_format_config(r->format, &r->config, &r->recipe, &r->resolved, r->recipe.use_fa_quant, &text, &n, ERR));
     put_file(r, "config.json", text, n);
     gs_free(text);
 }

@@ -52,6 +52,8 @@ static const row table[] = {
     {LOWBIT_GROUP "--w_bit 4 --a_bit 16 --group_size 128 --mindie_format", GS_Q_W4A16, NULL, "no W4A16 linear"},
     {LOWBIT_GROUP "--w_bit 4 --a_bit 16 --group_size 32", GS_Q_W4A16, "stops at 32", "no W4A16 linear"},
     {LOWBIT_GROUP "--a_bit 16 --group_size 32", GS_Q_W8A16, "stops at 32", "scales by group"},
+    {LOWBIT_GROUP "--group_size 32 --mindie_format", GS_Q_W8A8, "stops at 32", NO_OLD},
+    {LOWBIT_GROUP "--group_size 32", GS_Q_W8A8, NULL, NULL},
     {"--w_bit 4 --co_sparse True", GS_Q_W8A8S, NULL, "no sparse linear"},
     {"--w_bit 4 --is_lowbit True", GS_Q_W8A8S, NULL, "no sparse linear"},
     {"--w_bit 4 --is_lowbit True --use_kvcache_quant True", GS_Q_W8A8S, NULL, "no sparse linear"},
