@@ -30,7 +30,7 @@ static const gs_option rows[] = {
     {"text", GS_OPT_STRING, FIELD(text), NULL, NULL, "a text file to measure the loss on, instead of those texts",
      "In windows of 510 tokens, as eval cuts them. Ranges and figures of the inputs stay those of the texts above.",
      true},
-    {"scheme", GS_OPT_STRINGS, FIELD(scheme), "W8A8", NULL, "types, or options of quant, each in one word",
+    {"scheme", GS_OPT_LINES, FIELD(scheme), "W8A8", NULL, "types, or options of quant, each in one word",
      "A type stands for its first line in docs/recipes.md. A word that begins with -- is a line of quant's options "
      "that "
      "say how a linear is quantized, as \"--w_bit 4 --a_bit 16\". May be repeated.",

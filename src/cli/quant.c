@@ -11,44 +11,6 @@
 #include "io/guard.h"
 #include "report/report.h"
 
-typedef struct extras {
-    const char *json, *report;
-    bool quiet, secure;
-} extras;
-
-/* --name FILE, --name=FILE: the words taken, 0 = another option, < 0 = an error. */
-static int take_file(const char *name, const char **file, int argc, char **argv, int at, gs_error *err)
-{
-    const size_t n = strlen(name);
-    if (strncmp(argv[at], name, n) != 0 || (argv[at][n] != '\0' && argv[at][n] != '=')) return 0;
-    if (argv[at][n] == '=') {
-        *file = argv[at] + n + 1;
-        return 1;
-    }
-    if (at + 1 >= argc || strncmp(argv[at + 1], "--", 2) == 0) {
-        gs_fail(err, GS_ERR_USAGE, "argument %s: expected one argument", name);
-        return -1;
-    }
-    *file = argv[at + 1];
-    return 2;
-}
-
-/* --json, --report, --quiet, --secure: not in the recipe, because they change nothing in the result. */
-static int take_extra(void *ctx, int argc, char **argv, int at, gs_error *err)
-{
-    extras *e = ctx;
-    if (strcmp(argv[at], "--quiet") == 0) {
-        e->quiet = true;
-        return 1;
-    }
-    if (strcmp(argv[at], "--secure") == 0) {
-        e->secure = true;
-        return 1;
-    }
-    const int taken = take_file("--json", &e->json, argc, argv, at, err);
-    return taken != 0 ? taken : take_file("--report", &e->report, argc, argv, at, err);
-}
-
 /* As the script reads RANK: a bad value is a warning and 0. The result never depends on it. */
 static void say_environment(void)
 {
@@ -95,7 +57,7 @@ static gs_status write_page(const gs_report *report, const gs_recipe *r, const c
     return status;
 }
 
-static gs_status print_report(const gs_report *report, const gs_recipe *r, const extras *e, gs_error *err)
+static gs_status print_report(const gs_report *report, const gs_recipe *r, const gs_run_options *e, gs_error *err)
 {
     gs_str text;
     gs_str_init(&text);
@@ -109,7 +71,7 @@ static gs_status print_report(const gs_report *report, const gs_recipe *r, const
     return write_page(report, r, e->report, err);
 }
 
-static gs_status check_extras(const gs_recipe *r, const extras *e, gs_error *err)
+static gs_status check_extras(const gs_recipe *r, const gs_run_options *e, gs_error *err)
 {
     GS_TRY(gs_cli_check_json(e->json, err));
     if (e->report != NULL && r->dry_run)
@@ -119,9 +81,9 @@ static gs_status check_extras(const gs_recipe *r, const extras *e, gs_error *err
 
 static gs_status run(int argc, char **argv, gs_recipe *r, gs_arena *arena, gs_error *err)
 {
-    extras e = {0};
+    gs_run_options e = {0};
     bool help = false;
-    GS_TRY(gs_options_parse(r, arena, argc, argv, take_extra, &e, &help, err));
+    GS_TRY(gs_options_parse(r, &e, arena, argc, argv, &help, err));
     if (help) return (gs_status)gs_cmd_help(2, (char *[]){(char *)"help", (char *)"quant", NULL});
     gs_screen_quiet(e.quiet);
     gs_guard_set(e.secure, gs_screen_warning);

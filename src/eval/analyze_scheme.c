@@ -65,7 +65,7 @@ static gs_status read_line(gs_analyzer *a, gs_scheme_plan *s, gs_error *err)
     gs_arena *const arena = a->out->arena;
     gs_recipe_defaults(&s->recipe);
     const int argc = split(arena, s->options, &argv);
-    GS_TRY(gs_options_parse(&s->recipe, arena, argc, argv, NULL, NULL, &help, err));
+    GS_TRY(gs_options_parse(&s->recipe, NULL, arena, argc, argv, &help, err));
     if (help) return gs_fail(err, GS_ERR_USAGE, "--help is no part of a scheme");
     GS_TRY(check_given(&s->recipe, err));
     s->recipe.model_path = a->spec->model_path;

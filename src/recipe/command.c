@@ -41,6 +41,7 @@ static bool is_changed(const gs_recipe *r, const gs_recipe *defaults, const gs_o
     case GS_OPT_FLAG:
         return *(const bool *)now != *(const bool *)then;
     case GS_OPT_STRINGS:
+    case GS_OPT_LINES:
         return *(const char *const *const *)now != NULL; /* no list has a default */
     case GS_OPT_STRING:
         break;
@@ -58,6 +59,7 @@ void gs_option_value(const gs_recipe *r, const gs_option *o, gs_str *out)
         add_word(out, *(const char *const *)field != NULL ? *(const char *const *)field : "");
         return;
     case GS_OPT_STRINGS:
+    case GS_OPT_LINES:
         for (const char *const *list = *(const char *const *const *)field; list != NULL && *list != NULL; list++)
             add_word(out, *list);
         return;

@@ -29,6 +29,7 @@ static const char *kind_text(const gs_option *o)
     case GS_OPT_STRING:
         return string_text(o->name);
     case GS_OPT_STRINGS:
+    case GS_OPT_LINES:
         return "TEXT ...";
     case GS_OPT_INT:
     case GS_OPT_INT64:
@@ -109,15 +110,9 @@ void gs_options_help(gs_str *out, const char *program)
         for (int i = 0; i < gs_option_count; i++)
             if (gs_options[i].ours == (pass == 1)) add_help_row(out, &gs_options[i]);
     }
-    static const gs_option common[] = {
-        {"json", GS_OPT_STRING, 0, NULL, NULL, "write the result to a file as JSON; - = standard output", "", true},
-        {"report", GS_OPT_STRING, 0, NULL, NULL, "write a page for a browser: charts per layer, sizes, times", "",
-         true},
-        {"secure", GS_OPT_FLAG, 0, NULL, NULL, "refuse inputs that others could exchange or change", "", true},
-        {"quiet", GS_OPT_FLAG, 0, NULL, NULL, "only warnings and errors", "", true},
-        {"help", GS_OPT_FLAG, 0, NULL, NULL, "show this text", "", true},
-    };
-    gs_options_help_rows(out, common, (int)(sizeof common / sizeof common[0]));
+    static const gs_option help = {"help", GS_OPT_FLAG, 0, NULL, NULL, "show this text", "", true};
+    gs_options_help_rows(out, gs_run_option_rows, gs_run_option_count);
+    add_help_row(out, &help);
     gs_str_adds(out,
                 "\nExit codes: 0 done, 2 usage, 3 input/output, 4 bad file, 5 not supported, 6 NaN or Inf, 7 memory,\n"
                 "8 interrupted.\n");

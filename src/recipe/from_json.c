@@ -35,6 +35,7 @@ static gs_status take(const gs_option *o, void *field, gs_arena *arena, const js
         *(const char **)field = gs_arena_strdup(arena, json_string_value(value));
         return GS_OK;
     case GS_OPT_STRINGS:
+    case GS_OPT_LINES:
         return take_list(o, field, arena, value, label, err);
     case GS_OPT_INT:
         if (!json_is_integer(value) || integer < INT_MIN || integer > INT_MAX)

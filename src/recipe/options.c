@@ -191,6 +191,18 @@ const gs_option gs_options[] = {
 
 const int gs_option_count = (int)(sizeof gs_options / sizeof gs_options[0]);
 
+const gs_option gs_run_option_rows[] = {
+    {"json", GS_OPT_STRING, offsetof(gs_run_options, json), NULL, NULL,
+     "write the result to a file as JSON; - = standard output", "", true},
+    {"report", GS_OPT_STRING, offsetof(gs_run_options, report), NULL, NULL,
+     "write a page for a browser: charts per layer, sizes, times", "", true},
+    {"secure", GS_OPT_FLAG, offsetof(gs_run_options, secure), NULL, NULL,
+     "refuse inputs that others could exchange or change", "", true},
+    {"quiet", GS_OPT_FLAG, offsetof(gs_run_options, quiet), NULL, NULL, "only warnings and errors", "", true},
+};
+
+const int gs_run_option_count = (int)(sizeof gs_run_option_rows / sizeof gs_run_option_rows[0]);
+
 _Static_assert(sizeof gs_options / sizeof gs_options[0] <= 64, "gs_recipe.given has one bit per option");
 
 const gs_option *gs_option_find(const char *name)

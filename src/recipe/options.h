@@ -10,6 +10,7 @@
 typedef enum gs_option_kind {
     GS_OPT_STRING,
     GS_OPT_STRINGS,
+    GS_OPT_LINES, /* the same, also of words that begin with "--" and are no option here */
     GS_OPT_INT,
     GS_OPT_INT64,
     GS_OPT_DOUBLE,
@@ -31,26 +32,33 @@ typedef struct gs_option {
 extern const gs_option gs_options[];
 extern const int gs_option_count;
 
+/* What a run of quant takes besides: not in the recipe, because it changes nothing in the result. */
+typedef struct gs_run_options {
+    const char *json, *report;
+    bool secure, quiet;
+} gs_run_options;
+extern const gs_option gs_run_option_rows[];
+extern const int gs_run_option_count;
+
 /* Parse argv[1..argc) into *r (already gs_recipe_defaults()ed). `arena` keeps the lists. *help is set if -h/--help was met.
  * Errors are GS_ERR_USAGE with argparse's wording where it has one ("argument --act_method: invalid choice: 4 (choose from 1, 2, 3)").
- * Repeated options: the last wins, but lists that are ours grow. `extra` (may be NULL) is asked about words the table does not know ("--json FILE", …): it
- * returns the number of words it took, 0 = unknown, < 0 = error in *err. */
-typedef int (*gs_extra_option_fn)(void *ctx, int argc, char **argv, int at, gs_error *err);
-gs_status gs_options_parse(gs_recipe *r, gs_arena *arena, int argc, char **argv, gs_extra_option_fn extra, void *ctx,
-                           bool *help, gs_error *err) GS_CHECKED;
+ * Repeated options: the last wins, but lists that are ours grow. run NULL: its options are unknown ones. */
+gs_status gs_options_parse(gs_recipe *r, gs_run_options *run, gs_arena *arena, int argc, char **argv, bool *help,
+                           gs_error *err) GS_CHECKED;
 const gs_option *gs_option_find(const char *name); /* exact name; NULL = none */
 /* The same parser for any table: the other commands of the program. Fields are offsets into *object. */
 typedef struct gs_option_parse {
     const gs_option *rows;
     int count;
     void *object;
-    uint64_t *given; /* may be NULL */
+    const gs_option *more; /* a second table, and where its fields are */
+    int n_more;
+    void *more_object;
+    uint64_t *given; /* of the first table; may be NULL */
     gs_arena *arena; /* for lists */
     const char **words;
     int max_words, n_words; /* words that belong to no option; more than max_words are an error */
-    gs_extra_option_fn extra;
-    void *ctx;
-    bool help; /* -h or --help was met; nothing after it was read */
+    bool help;              /* -h or --help was met; nothing after it was read */
 } gs_option_parse;
 gs_status gs_options_parse_rows(gs_option_parse *request, int argc, char **argv, gs_error *err) GS_CHECKED;
 

@@ -175,6 +175,7 @@ gs_status gs_option_set(void *object, const gs_option *o, const char *word, gs_e
     case GS_OPT_FLAG:
         return read_bool(o, word, field_of(object, o), err);
     case GS_OPT_STRINGS:
+    case GS_OPT_LINES:
         break;
     }
     return gs_fail(err, GS_ERR_USAGE, "argument --%s: is a list", o->name);

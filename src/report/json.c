@@ -50,7 +50,8 @@ static void put_option(gs_json_out *j, const gs_recipe *recipe, const gs_option 
     case GS_OPT_FLAG:
         gs_json_out_bool(j, *(const bool *)field);
         break;
-    case GS_OPT_STRINGS: {
+    case GS_OPT_STRINGS:
+    case GS_OPT_LINES: {
         const char *const *list = *(const char *const *const *)field;
         if (list == NULL) {
             gs_json_out_null(j);

@@ -106,7 +106,7 @@ no "no such texts" 3 "/nowhere.json" --model_path "$demo" --calib_file /nowhere.
 no "no texts" 2 "holds no samples" --model_path "$demo" --calib_file "$scratch/empty.json"
 no "no such text" 3 "/nowhere.txt" --model_path "$demo" --calib_file "$calib" --text /nowhere.txt
 no "no such scheme" 2 "there is no scheme \"W8A9\": use W8A8, W8A8_DYNAMIC" --model_path "$demo" --scheme W8A9
-no "model-wide option" 2 "--anti_method says nothing" --model_path "$demo" --scheme "--anti_method m2"
+no "model-wide option" 2 "--anti_method says nothing" --model_path "$demo" --scheme "--anti_method=m2"
 no "bad line" 2 "w_sym should be True" --model_path "$demo" --scheme "--w_sym False --a_bit 8"
 no "bad budget" 2 "--budget is a number of linears" --model_path "$demo" --budget 5x
 no "bad size" 2 "states_memory" --model_path "$demo" --states_memory none

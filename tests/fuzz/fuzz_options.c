@@ -26,7 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     gs_arena *arena = gs_arena_create();
     gs_recipe_defaults(&recipe);
     bool help = false;
-    gs_status status = gs_options_parse(&recipe, arena, argc, argv, NULL, NULL, &help, &err);
+    gs_run_options run = {0};
+    gs_status status = gs_options_parse(&recipe, &run, arena, argc, argv, &help, &err);
     gs_fuzz_outcome(status, &err);
     if (status == GS_OK && !help) {
         gs_resolved resolved;

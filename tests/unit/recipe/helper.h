@@ -51,7 +51,7 @@ static inline void ask_parse(asked *a, const char *line)
         a->argv[a->argc++] = word;
     }
     gs_recipe_defaults(&a->recipe);
-    a->status = gs_options_parse(&a->recipe, a->arena, a->argc, a->argv, NULL, NULL, &a->help, &a->error);
+    a->status = gs_options_parse(&a->recipe, NULL, a->arena, a->argc, a->argv, &a->help, &a->error);
 }
 
 /* With the two paths that every run needs. */

@@ -52,7 +52,7 @@ static void test_given(void **state)
     gs_arena *arena = gs_arena_create();
     char *argv[] = {"quant_glm", "--act-method=1", "--anti_method", "",     "--w_sym",
                     "True",      "--overwrite",    "--dry_run",     "False"};
-    assert_int_equal(gs_options_parse(&r, arena, 9, argv, NULL, NULL, &help, &err), GS_OK);
+    assert_int_equal(gs_options_parse(&r, NULL, arena, 9, argv, &help, &err), GS_OK);
     says(&r, "quant_glm \\\n    --act_method 1 \\\n    --anti_method '' \\\n    --w_sym True \\\n    --overwrite");
     gs_arena_free(arena);
 }

@@ -117,12 +117,9 @@ static void test_lists(void **state)
     assert_string_equal(a.recipe.calib_texts[1], "- three"); /* a blank inside: a value, as in argparse */
     assert_null(a.recipe.calib_texts[2]);
     ask_close(&a);
-    parse_ok(&a, "--disable_names=x --calib_texts -- --w_bit y");
+    parse_ok(&a, "--disable_names=x --w_bit 4");
     assert_string_equal(a.recipe.disable_names[0], "x");
     assert_null(a.recipe.disable_names[1]);
-    assert_string_equal(a.recipe.calib_texts[0], "--w_bit"); /* after "--" */
-    assert_string_equal(a.recipe.calib_texts[1], "y");
-    assert_null(a.recipe.calib_texts[2]);
     ask_close(&a);
     parse_fails("--disable_names", "argument --disable_names: expected at least one argument");
     parse_fails("--disable_names --w_bit 8", "argument --disable_names: expected at least one argument");
@@ -168,7 +165,7 @@ static void test_errors(void **state)
     parse_fails("--foo 1 bar", "unrecognized arguments: --foo 1 bar");
     parse_fails("-x", "unrecognized arguments: -x");
     parse_fails("--w_bits 8", "unrecognized arguments: --w_bits 8 (did you mean --w_bit?)");
-    parse_fails("--disable-naems=x --", "unrecognized arguments: --disable-naems=x (did you mean --disable_names?)");
+    parse_fails("--disable-naems=x", "unrecognized arguments: --disable-naems=x (did you mean --disable_names?)");
 }
 
 static void test_help(void **state)
@@ -198,42 +195,98 @@ static void test_help(void **state)
     gs_str_release(&s);
 }
 
-static int take_json(void *ctx, int argc, char **argv, int at, gs_error *err)
+static gs_status parse_run(gs_recipe *r, gs_run_options *run, gs_arena *arena, const char *const *words, gs_error *err)
 {
-    if (strcmp(argv[at], "--json") != 0) return 0;
-    if (at + 1 >= argc) {
-        gs_fail(err, GS_ERR_USAGE, "argument --json: expected one argument");
-        return -1;
-    }
-    *(const char **)ctx = argv[at + 1];
-    return 2;
+    bool help;
+    int n = 0;
+    while (words[n] != NULL) n++;
+    gs_recipe_defaults(r);
+    *run = (gs_run_options){0};
+    return gs_options_parse(r, run, arena, n, (char **)(uintptr_t)words, &help, err);
 }
 
-static void test_extra(void **state)
+static void test_run_options(void **state)
 {
     (void)state;
-    const char *words[] = {"quant_glm", "--disable_names", "a", "--json", "f", "--w_bit", "4", NULL};
+    static const char *const good[] = {
+        "quant_glm", "--disable_names", "a", "--json", "f", "--calib_texts", "b", "--report=my page.html", "--qui",
+        "True",      "--secure=True",   NULL};
+    static const char *const bad[] = {"quant_glm", "--json", "--w_bit", "4", NULL};
+    static const char *const dashes[] = {"quant_glm", "--json", "--x y", NULL};
     gs_arena *arena = gs_arena_create();
     gs_recipe r;
-    gs_recipe_defaults(&r);
-    const char *json = NULL;
-    bool help;
+    gs_run_options run;
     gs_error err;
-    assert_int_equal(gs_options_parse(&r, arena, 7, (char **)words, take_json, &json, &help, &err), GS_OK);
-    assert_string_equal(json, "f");
+    assert_int_equal(parse_run(&r, &run, arena, good, &err), GS_OK);
+    assert_string_equal(run.json, "f");
+    assert_string_equal(run.report, "my page.html");
+    assert_true(run.quiet && run.secure);
     assert_null(r.disable_names[1]);
-    assert_int_equal(r.w_bit, 4);
-    assert_int_equal(gs_options_parse(&r, arena, 4, (char **)words, take_json, &json, &help, &err), GS_ERR_USAGE);
+    assert_null(r.calib_texts[1]);
+    assert_int_equal(parse_run(&r, &run, arena, bad, &err), GS_ERR_USAGE);
     assert_string_equal(err.text, "argument --json: expected one argument");
+    assert_int_equal(parse_run(&r, &run, arena, dashes, &err), GS_OK); /* a blank inside: a value, as in argparse */
+    gs_arena_free(arena);
+}
+
+/* "--" is no value: as Python 3.11 has it. */
+static void test_dashes(void **state)
+{
+    (void)state;
+    parse_fails("--w_bit -- 8", "argument --w_bit: expected one argument");
+    parse_fails("--disable_names a -- b", "unrecognized arguments: -- b");
+    parse_fails("--disable_names -- --w_bit y", "argument --disable_names: expected at least one argument");
+    parse_fails("-- --w_bit 8", "unrecognized arguments: -- --w_bit 8");
+    parse_fails("--", "unrecognized arguments: --");
+}
+
+static void test_empty_word(void **state)
+{
+    (void)state;
+    static const char *const alone[] = {"quant_glm", "", NULL};
+    static const char *const first[] = {"quant_glm", "", "x", NULL};
+    gs_arena *arena = gs_arena_create();
+    gs_recipe r;
+    gs_run_options run;
+    gs_error err;
+    assert_int_equal(parse_run(&r, &run, arena, alone, &err), GS_ERR_USAGE);
+    assert_string_equal(err.text, "unrecognized arguments: ");
+    assert_int_equal(parse_run(&r, &run, arena, first, &err), GS_ERR_USAGE);
+    assert_string_equal(err.text, "unrecognized arguments:  x");
+    gs_arena_free(arena);
+}
+
+/* A list of lines of options, as analyze --scheme. */
+static void test_lines(void **state)
+{
+    (void)state;
+    struct {
+        const char *const *lines;
+        int n;
+    } a = {NULL, 0};
+    const gs_option rows[] = {
+        {"lines", GS_OPT_LINES, 0, NULL, NULL, "", "", true},
+        {"n", GS_OPT_INT, (size_t)((char *)&a.n - (char *)&a), NULL, NULL, "", "", true},
+    };
+    static const char *const words[] = {"x", "--lines", "W8A8", "--is_dynamic=True", "--w_bit 4", "--n", "3", NULL};
+    gs_arena *arena = gs_arena_create();
+    gs_error err;
+    gs_option_parse request = {.rows = rows, .count = 2, .object = &a, .arena = arena};
+    assert_int_equal(gs_options_parse_rows(&request, 7, (char **)(uintptr_t)words, &err), GS_OK);
+    assert_string_equal(a.lines[1], "--is_dynamic=True");
+    assert_string_equal(a.lines[2], "--w_bit 4");
+    assert_null(a.lines[3]);
+    assert_int_equal(a.n, 3);
     gs_arena_free(arena);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table), cmocka_unit_test(test_defaults), cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_lists), cmocka_unit_test(test_flags),    cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_help),  cmocka_unit_test(test_extra),
+        cmocka_unit_test(test_table),      cmocka_unit_test(test_defaults),    cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_lists),      cmocka_unit_test(test_flags),       cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_help),       cmocka_unit_test(test_run_options), cmocka_unit_test(test_dashes),
+        cmocka_unit_test(test_empty_word), cmocka_unit_test(test_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
