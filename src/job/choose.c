@@ -245,6 +245,11 @@ bool gs_job_needs_blocks(const gs_job *job)
            job->resolved.ranks > 1 || job->resolved.comm;
 }
 
+bool gs_job_uses_texts(const gs_job *job)
+{
+    return gs_job_needs_blocks(job) || job->resolved.disable_level > 0 || job->fa_pending;
+}
+
 /* The last role of the block that is quantized, or -1. */
 static int last_quantized(const gs_job *job, int block)
 {

@@ -91,6 +91,7 @@ gs_observer_kind gs_job_observer_kind(const gs_job *job, int linear);
 bool gs_job_scores_ahead(const gs_job *job); /* gs_pass_rank comes first: disable_level, or act_method 3 with fa_amp */
 bool gs_job_wants_scores(const gs_job *job); /* act_method 3 in the main walk */
 bool gs_job_needs_blocks(const gs_job *job); /* the main walk loads blocks, gs_pass_quantize; else gs_pass_rows */
+bool gs_job_uses_texts(const gs_job *job);   /* … or a ranking looks at the calibration texts */
 /* The largest chunk of any stream. */
 int64_t gs_job_chunk_rows(const gs_job *job);
 int gs_job_linear(int block, gs_role role); /* index into choice and score */

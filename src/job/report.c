@@ -111,8 +111,8 @@ void gs_report_plan(gs_job *job)
     plan_files(r, &job->manifest.layout);
     r->dry_run = job->recipe->dry_run;
     r->pass = gs_job_needs_blocks(job) ? "blocks" : "rows";
-    r->n_samples = job->samples.count;
-    r->n_tokens = job->samples.tokens;
+    r->n_samples = gs_job_uses_texts(job) ? job->samples.count : 0;
+    r->n_tokens = gs_job_uses_texts(job) ? job->samples.tokens : 0;
     r->input_bytes = job->checkpoint.bytes;
     r->planned_peak_bytes = job->planned_peak;
     r->estimated_seconds = job->estimated_seconds;

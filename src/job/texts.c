@@ -53,10 +53,6 @@ static gs_status read_calibration(gs_job *job, gs_texts *texts, gs_error *err)
                        r->calib_file ? r->calib_file : "no file", (long long)(texts->count - from_file));
     if (!r->calib_file && !r->calib_texts) {
         GS_TRY(gs_texts_builtin(texts, false, err));
-        gs_job_message(job, GS_WARNING,
-                       "no --calib_file: calibrating with the built-in bilingual set (%lld samples). Texts of your own "
-                       "domain give better ranges",
-                       (long long)texts->count);
     }
     return texts->count == 0 ? check_data_free(job, err) : GS_OK;
 }
@@ -126,6 +122,16 @@ gs_status gs_job_check_tokenizer(gs_job *job, gs_error *err)
     return GS_OK;
 }
 
+/* Only where somebody looks at the texts. */
+static void warn_builtin(const gs_job *job)
+{
+    if (job->recipe->calib_file || job->recipe->calib_texts || !gs_job_uses_texts(job)) return;
+    gs_job_message(job, GS_WARNING,
+                   "no --calib_file: calibrating with the built-in bilingual set (%lld samples). Texts of your own "
+                   "domain give better ranges",
+                   (long long)job->samples.count);
+}
+
 gs_status gs_job_read_texts(gs_job *job, gs_error *err)
 {
     char *pad = NULL;
@@ -141,6 +147,8 @@ gs_status gs_job_read_texts(gs_job *job, gs_error *err)
     if (status == GS_OK) {
         job->calib_source = gs_strdup(texts.source ? texts.source : "--calib_texts");
         set_scored_view(job);
+        gs_job_set_streams(job);
+        warn_builtin(job);
         /* Under compat the reference's passes are kept apart; after the ranking walk the outlier stream does not run again. */
         job->kv_from_anti = job->smoother && job->recipe->use_kvcache_quant && !job->recipe->reference_compat &&
                             job->resolved.disable_level == 0 && same_ids(&job->anti, &job->samples);

@@ -146,7 +146,10 @@ static void add_tiles(const gs_report *r, gs_str *out)
     add_sqnr_tile(r, out);
     snprintf(value, sizeof value, "%lld texts", (long long)r->n_samples);
     snprintf(more, sizeof more, "%lld tokens", (long long)r->n_tokens);
-    add_tile(out, "Calibration", value, more);
+    if (r->n_samples == 0)
+        add_tile(out, "Calibration", "none", "no inputs are looked at");
+    else
+        add_tile(out, "Calibration", value, more);
     gs_duration_text(r->seconds, value);
     gs_bytes_text(r->measured_peak_bytes, peak);
     snprintf(more, sizeof more, "peak memory %s", peak);

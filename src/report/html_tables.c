@@ -21,6 +21,10 @@ static void add_calibration(const gs_page *p, gs_str *out)
 {
     const gs_recipe *r = p->recipe;
     char text[160];
+    if (p->report->n_samples == 0) {
+        add_fact(out, "Calibration", "none, since no inputs are looked at");
+        return;
+    }
     if (r->calib_file) {
         add_fact(out, "Calibration", r->calib_file);
         return;

@@ -126,7 +126,7 @@ static void add_data(const gs_report *r, gs_str *out)
     gs_report_floats(r, &floats);
     if (floats.len > 0) gs_str_printf(out, "stay float    %s\n", floats.data);
     gs_str_release(&floats);
-    if (r->pass != NULL && strcmp(r->pass, "rows") == 0)
+    if (r->n_samples == 0 && r->pass != NULL && strcmp(r->pass, "rows") == 0)
         gs_str_adds(out, "calibration   none is needed: weights go through memory in chunks of rows\n");
     else
         gs_str_printf(out, "calibration   %lld samples, %lld tokens\n", (long long)r->n_samples,

@@ -145,6 +145,11 @@ run both --calib_texts "${texts[1]}" --calib_file "$scratch/form.first"
 equal "texts from both" "$(model "$scratch/both")" "$(model "$scratch/array")"
 run builtin
 says "built-in texts" "$scratch/builtin.stderr" "built-in" "64 samples"
+run untouched --a_bit 16
+check "no texts where nothing looks at them" test "$(grep -c built-in "$scratch/untouched.stderr")" = 0
+equal "no samples where nothing looks at them" "$(json_number "$scratch/untouched/glmslim_report.json" samples)" 0
+run ranked --a_bit 16 --disable_level L1
+says "built-in texts for a ranking" "$scratch/ranked.stderr" "built-in" "64 samples"
 run demo --calib_file "$calib"
 equal "built-in texts are those of the demo" "$(model "$scratch/builtin")" "$(model "$scratch/demo")"
 check "other texts, other ranges" test "$(model "$scratch/builtin")" != "$(model "$scratch/array")"

@@ -41,7 +41,7 @@ equal "the result is the same without it" "$(digest "$scratch/out")" "$plain"
 texts=(--calib_texts "The kernel controls the hardware." "ls shows files.")
 run wide --w_bit 16 --a_bit 16 --overwrite --report="$page" "${texts[@]}"
 well_formed "nothing quantized" "sections 5 charts 0 tables 4"
-says "nothing quantized, words" "$page" "0 of 17" "17 stay float"
+says "nothing quantized, words" "$page" "0 of 17" "17 stay float" "no inputs are looked at"
 run wide --w_bit 4 --a_bit 16 --is_lowbit True --open_outlier False --overwrite --report "$page" "${texts[@]}"
 well_formed "weights only" "sections 7 charts 8 tables 5"
 
