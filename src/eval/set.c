@@ -131,11 +131,11 @@ static gs_status add_choice(const reader *r, const json_t *question, const json_
     return status;
 }
 
-/* -1 = none of the forms. */
-static int64_t find_answer(const json_t *answer, const json_t *choices)
+/* -1 = none of the forms. A boolean comes without choices; among explicit ones it could mean the text or the index. */
+static int64_t find_answer(const json_t *answer, const json_t *choices, bool given)
 {
     const int64_t n = (int64_t)json_array_size(choices);
-    if (json_is_boolean(answer)) return n == 2 ? json_is_true(answer) : -1;
+    if (json_is_boolean(answer)) return given ? -1 : json_is_true(answer);
     if (json_is_integer(answer)) {
         const int64_t v = json_integer_value(answer);
         return v >= 0 && v < n ? v : -1;
@@ -148,8 +148,8 @@ static int64_t find_answer(const json_t *answer, const json_t *choices)
     return letter >= 0 && letter < n ? letter : -1;
 }
 
-static gs_status add_question(const reader *r, const json_t *question, const json_t *choices, const json_t *answer,
-                              gs_error *err)
+static gs_status add_question(const reader *r, const json_t *question, const json_t *choices, bool given,
+                              const json_t *answer, gs_error *err)
 {
     gs_eval_set *s = r->set;
     if (!json_is_string(question)) return fail_line(r, err, "\"question\" must be a string");
@@ -157,7 +157,7 @@ static gs_status add_question(const reader *r, const json_t *question, const jso
         return fail_line(r, err, "\"choices\" must be a list of at least two strings");
     for (size_t i = 0; i < json_array_size(choices); i++)
         if (!json_is_string(json_array_get(choices, i))) return fail_line(r, err, "\"choices\" must hold strings only");
-    const int64_t right = find_answer(answer, choices);
+    const int64_t right = find_answer(answer, choices, given);
     if (right < 0)
         return fail_line(r, err, "\"answer\" must be the index of a choice from 0, its text, or a letter from A");
     const size_t at = (size_t)s->questions;
@@ -180,8 +180,9 @@ static gs_status read_line(const reader *r, const char *line, size_t n, gs_error
     if (!object) return err->status;
     const json_t *answer = json_object_get(object, "answer");
     json_t *choices = json_incref(json_object_get(object, "choices"));
-    if (!choices && json_is_boolean(answer)) choices = json_pack("[ss]", "no", "yes");
-    const gs_status status = add_question(r, json_object_get(object, "question"), choices, answer, err);
+    const bool given = choices != NULL;
+    if (!given && json_is_boolean(answer)) choices = json_pack("[ss]", "no", "yes");
+    const gs_status status = add_question(r, json_object_get(object, "question"), choices, given, answer, err);
     json_decref(choices);
     json_decref(object);
     return status;

@@ -120,7 +120,8 @@ static void broken_questions(void **state)
         {"{\"question\": \"q\", \"choices\": {}, \"answer\": 0}", "at least two"},
         {"{\"question\": 1, \"choices\": [\"a\", \"b\"], \"answer\": 0}", "\"question\""},
         {"{\"question\": \"q\", \"choices\": [\"a\", \"\"], \"answer\": 0}", "empty choice"},
-        {"{\"question\": \"q\", \"choices\": [\"a\", \"b\"], \"answer\": true}\n{", "line 2"},
+        {"{\"question\": \"q\", \"choices\": [\"yes\", \"no\"], \"answer\": true}", "\"answer\""},
+        {"{\"question\": \"q\", \"choices\": [\"a\", \"b\"], \"answer\": 1}\n{", "line 2"},
         {"[1]", "\"question\""},
         {"\n\n", "no question"},
         {"{\"question\": \"one two three four five six seven eight nine ten eleven twelve thirteen fourteen\", "
