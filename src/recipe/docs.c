@@ -267,10 +267,9 @@ void gs_compat_markdown(gs_str *out)
                      "program does what is right;\n"
                      "`--reference_compat` switches every row of the first table back to what the reference does, so "
                      "that results can be\n"
-                     "compared. Rows marked \"no\" in the last column belong to schemes that are not built yet; they "
-                     "are refused.\n\n"
-                     "| what | option | the reference, and --reference_compat | by default | built |\n| --- | --- | "
-                     "--- | --- | --- |\n");
+                     "compared.\n\n"
+                     "| what | option | the reference, and --reference_compat | by default |\n| --- | --- | "
+                     "--- | --- |\n");
     for (int i = 0; i < GS_COMPAT_COUNT; i++) {
         const gs_compat_row *row = &gs_compat_rows[i];
         gs_str_adds(out, "| ");
@@ -279,7 +278,7 @@ void gs_compat_markdown(gs_str *out)
         add_cell(out, row->reference);
         gs_str_adds(out, " | ");
         add_cell(out, row->ours);
-        gs_str_printf(out, " | %s |\n", row->built ? "yes" : "no");
+        gs_str_adds(out, " |\n");
     }
     gs_str_adds(out, "\n## Dtypes\n\n"
                      "Not part of the switch: `--save_dtype checkpoint` (default) writes the dtypes of a run on an "

@@ -1,4 +1,4 @@
-/* The report as text for a person and as JSON for a program. SPDX-License-Identifier: Apache-2.0 */
+/* The report as text and as an HTML page for a person, and as JSON for a program. SPDX-License-Identifier: Apache-2.0 */
 #ifndef GS_REPORT_REPORT_H
 #define GS_REPORT_REPORT_H
 
