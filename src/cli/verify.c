@@ -91,12 +91,11 @@ static void add_effect(const gs_finding *f, gs_str *out)
     gs_str_addc(out, '\n');
 }
 
-static void add_findings(const gs_verify_result *r, bool warnings, gs_str *out)
+static void add_findings(const gs_verify_result *r, gs_str *out)
 {
     const gs_finding *last = NULL;
     for (int i = 0; i < r->n_findings; i++) {
         const gs_finding *f = &r->findings[i];
-        if (f->warning && !warnings) continue;
         if (last && strcmp(last->effect, f->effect) != 0) add_effect(last, out);
         add_finding(f, out);
         last = f;
@@ -112,7 +111,7 @@ static void print_text(const gs_verify_result *r, const gs_verify_request *q, co
         gs_str_printf(&out, "%-9s %-22s %s%s%s\n", state_word[r->state[i]], gs_verify_checks[i].id,
                       gs_verify_checks[i].title, r->state[i] == GS_CHECK_NOT_MADE ? ": " : "",
                       r->state[i] == GS_CHECK_NOT_MADE ? reason(&gs_verify_checks[i], q) : "");
-    add_findings(r, !a->common.quiet, &out);
+    add_findings(r, &out);
     add_counts(r, q, &out);
     fwrite(out.data, 1, out.len, stdout);
     gs_str_release(&out);

@@ -1,10 +1,12 @@
 /* What MindIE loads of a ChatGLM model. It reads tensors by name and ignores others; its types, group sizes and the choice of the
  * model's code come from the description and from config.json. SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "format/target.h"
 #include "io/json.h"
+#include "recipe/options.h"
 
 static const gs_target_row rows[] = {
     {GS_Q_W8A8, GS_TF_SCHEME, true, NULL},
@@ -56,6 +58,21 @@ bool gs_target_names_glm4(const char *name)
 {
     return name && !strcasestr(name, "chatglm2") && !strcasestr(name, "codegeex2") && !strcasestr(name, "chatglm3") &&
            strcasestr(name, "glm-4");
+}
+
+static bool characters_fit(const char *path)
+{
+    static const char accepted[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_/.-";
+    return path[strspn(path, accepted)] == '\0';
+}
+
+bool gs_target_path_fits(const char *path)
+{
+    char *real = realpath(path, NULL);
+    if (!real && path[0] != '/') real = realpath(".", NULL);
+    const bool fits = characters_fit(path) && (!real || characters_fit(real));
+    free(real);
+    return fits;
 }
 
 static json_t *read_object(const char *text, size_t n, const char *label)
@@ -119,16 +136,15 @@ static void advise_sampling(const gs_target_request *q, gs_str *notes)
 
 static void advise(const gs_target_request *q, gs_str *notes)
 {
-    static const char accepted[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_/.-";
     const char *name = model_name(q->config), *path = q->recipe->save_directory;
     if (name)
         gs_str_printf(notes,
                       "note: --target mindie: config.json gets _name_or_path \"%s\": the engine looks for \"glm-4\" "
                       "there to know which model this is\n",
                       name);
-    if (path && path[strspn(path, accepted)] != '\0')
-        gs_str_adds(notes, "--target mindie: the engine refuses paths with characters outside [_A-Za-z0-9/.-]; rename "
-                           "the directory before it is loaded\n");
+    if (path && !gs_target_path_fits(path))
+        gs_str_adds(notes, "--target mindie: the engine refuses paths with characters outside " GS_MINDIE_PATH
+                           "; rename the directory, or those above it, before it is loaded\n");
     advise_cards(q, notes);
     advise_sampling(q, notes);
 }

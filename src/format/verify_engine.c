@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "format/verify_checks.h"
+#include "recipe/options.h"
 
 /* A cell of the target's table that is refused, as a fault with the engine's own sentence. */
 static bool refused(gs_verify *v, gs_quant_type type, gs_target_feature feature, const char *subject)
@@ -124,7 +125,9 @@ GS_CHECK_DIRECTORY(engine_cache)
         for (int i = 0; i < GS_KV_PARTS; i++) {
             gs_kv_name(v->q.family, b, i, wanted, here, sizeof here);
             gs_kv_name(v->q.family, b, i, !wanted, there, sizeof there);
-            if (has(v, there)) gs_verify_fail(v, NULL, "'%s' would have to be '%s'", there, here);
+            if (has(v, there))
+                gs_verify_fail(v, NULL, "'%s' would have to be '%s': quantize with --target %s", there, here,
+                               v->request->target->name);
         }
     }
     return GS_OK;
@@ -227,11 +230,9 @@ GS_CHECK_DIRECTORY(mindie_sampling)
 
 GS_CHECK_DIRECTORY(mindie_path)
 {
-    static const char accepted[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_/.-";
-    const char *path = v->request->dir;
     (void)err;
-    if (path[strspn(path, accepted)] != '\0')
-        gs_verify_warn(v, NULL, "the directory's name has characters outside [_A-Za-z0-9/.-]");
+    if (!gs_target_path_fits(v->request->dir))
+        gs_verify_warn(v, NULL, "the path of the directory has characters outside " GS_MINDIE_PATH);
     return GS_OK;
 }
 

@@ -25,8 +25,8 @@ const gs_option gs_options[] = {
     {"save_directory", GS_OPT_STRING, FIELD(save_directory), NULL, NULL, "directory to write",
      "Required. It appears complete or not at all; it must be absent or empty unless --overwrite is given, and may not "
      "lie "
-     "inside the model directory. Any characters are allowed; the MindIE loader refuses paths with characters outside "
-     "[_A-Za-z0-9/.-].",
+     "inside the model directory. Any characters are allowed; the MindIE loader refuses paths with characters "
+     "outside " GS_MINDIE_PATH ".",
      false},
     {"part_file_size", GS_OPT_INT64, FIELD(part_file_size), NULL, NULL, "size limit of a weight file in GiB",
      "Whole number from 1. Without it there is one weight file; with it there are shards and an index.", false},

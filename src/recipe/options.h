@@ -32,6 +32,9 @@ typedef struct gs_option {
 extern const gs_option gs_options[];
 extern const int gs_option_count;
 
+/* What the MindIE loader takes in a path; a text for people, format/target_mindie.c looks at paths. */
+#define GS_MINDIE_PATH "[_A-Za-z0-9/.-]"
+
 /* What a run of quant takes besides: not in the recipe, because it changes nothing in the result. */
 typedef struct gs_run_options {
     const char *json, *report;

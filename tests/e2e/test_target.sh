@@ -47,6 +47,8 @@ run named_vllm "$scratch/model" --target vllm-ascend
 equal "vllm-ascend, no name" "$(value "$scratch/named_vllm" _name_or_path)" ""
 run "odd@place" "$demo" --target mindie
 says "mindie, path" "$scratch/odd@place.log" "refuses paths with characters outside"
+(cd "$scratch/odd@place" && "$quant" --model_path "$demo" --save_directory plain "${few[@]}" --target mindie --dry_run) >/dev/null 2>"$log"
+says "mindie, path above" "$log" "refuses paths with characters outside"
 run old "$demo" --target mindie --mindie_format
 says "mindie, older layout" "$scratch/old.log" "outdated"
 

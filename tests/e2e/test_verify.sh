@@ -207,7 +207,7 @@ damage "no W4A16" w4a16 engine-types "model_quant_type is W4A16" "$(target vllm-
 damage "quantized head" head engine-head "'$head' is W8A8" "$(target mindie)" :
 damage "groups of 32" group engine-groups "one scale per 32 weights" "$(target mindie)" :
 damage "groups" group engine-groups "one scale per 32 weights" "$(target vllm-ascend)" :
-damage "fused names of the cache" w8a8 engine-cache "would have to be '$L.0.self_attention.k_proj.kv_cache_scale'" "$(target vllm-ascend)" :
+damage "fused names of the cache" w8a8 engine-cache "would have to be '$L.0.self_attention.k_proj.kv_cache_scale': quantize with --target vllm-ascend" "$(target vllm-ascend)" :
 damage "names of the other engine" vllm engine-cache "would have to be '$qkv.k_proj.kv_cache_scale'" "$(target mindie)" :
 damage "quantized attention" fa engine-attention "fa_quant_type is \"FAQuant\"" "$(target mindie)" :
 damage "simulated cards" cards engine-communication "tp_list" "$(target vllm-ascend)" :
@@ -239,6 +239,7 @@ sed -i s/top_k/top/ "$scratch/w8a8/generation_config.json"
 cp -r "$scratch/w8a8" "$scratch/odd name"
 "$GLMSLIM" verify "$scratch/odd name" --target mindie >"$log" || fail "warnings: $(cat "$log")"
 says "warnings" "$log" "warning mindie-sampling: generation_config.json has no top_k" "warning mindie-path" "0 faults, 2 warnings"
+says "warnings, from inside" <(cd "$scratch/odd name" && "$GLMSLIM" verify . --target mindie --quiet) "warning mindie-path" "0 faults, 2 warnings"
 base wide "$model" --w_bit 4 --a_bit 16 --is_lowbit True --open_outlier False --group_size 64
 "$GLMSLIM" verify "$scratch/wide" --target mindie >"$log" || fail "cards: $(cat "$log")"
 says "cards" "$log" "warning mindie-cards: a row of '$L.0.mlp.dense_4h_to_h' has 2 groups" "right on at most"
