@@ -108,7 +108,7 @@ static uint64_t outlier_bytes(const gs_job *job, bool emits)
 /* do_smooth: the first sample as it enters a block, on its way and centred; the trials on it. */
 static uint64_t do_smooth_bytes(const gs_job *job)
 {
-    if (!job->recipe->do_smooth || job->calibrated.count == 0) return 0;
+    if (!job->resolved.do_smooth || job->calibrated.count == 0) return 0;
     static const gs_role searched[] = {GS_QKV, GS_H4};
     const int64_t rows = job->samples.start[1], hidden = job->config.hidden;
     uint64_t trial = 0;
