@@ -109,7 +109,7 @@ static gs_status copy_blocks(const gs_file *f, int fd, const char *to, gs_error 
 /* The directory is the run's own: nobody else waits for the file to be whole. */
 static gs_status write_copy(const gs_file *f, const char *to, gs_error *err)
 {
-    const int fd = TEMP_FAILURE_RETRY(open(to, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
+    const int fd = TEMP_FAILURE_RETRY(open(to, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (fd < 0) return gs_fail_errno(err, errno, "cannot create %s", to);
     gs_status status = GS_OK;
     if (fchmod(fd, 0600) != 0) status = gs_fail_errno(err, errno, "cannot set the permissions of %s", to);

@@ -106,6 +106,9 @@ digest() { (cd "$1" && find . -type f -printf '%P\n' | sort | xargs -d '\n' sha2
 # model DIR: the same without the two files that say how the result was made, for results that are equal but made differently.
 model() { digest "$1" | grep -v '  glmslim_'; }
 
+# least THREADS OPTION…: the least limit of memory that the program names.
+least() { "$quant" --quiet --dry_run --threads "$@" --max_memory 1M 2>&1 | sed -n 's/.* needs \([0-9]*M\);.*/\1/p'; }
+
 finish() {
     echo "$(basename "$0"): $checks checks, $failures failed"
     [ $failures = 0 ] && [ $checks -gt 0 ]

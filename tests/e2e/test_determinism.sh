@@ -58,8 +58,6 @@ stored() {
     [ -z "${DETERMINISM_PRINT:-}" ] || echo "$hash  $1"
     equal "$1, stored hash" "$(grep -Fx -- "$hash  $1" "$list")" "$hash  $1"
 }
-# least THREADS OPTION…: the least limit of memory that the program names.
-least() { "$quant" --quiet --dry_run --threads "$@" --max_memory 1M 2>&1 | sed -n 's/.* needs \([0-9]*M\);.*/\1/p'; }
 # bounded NAME INDEX OPTION…: under the least limit of memory that the program names, the same bytes as result INDEX.
 bounded() {
     local name=$1 index=$2 limit

@@ -84,8 +84,9 @@ recipe --act_method 2 --use_kvcache_quant True
 stop 2
 go_on "the same command" "going on with what an earlier run has left: "
 stop 4 --quiet
-go_on "other threads, memory, messages" "" --threads 1 --max_memory 21M --quiet --json "$scratch/json" --report "$scratch/page"
-stop 3 --max_memory 21M
+least=$(least 2 --save_directory "$yard/none" "${recipe[@]}")
+go_on "other threads, memory, messages" "" --threads 1 --max_memory "$least" --quiet --json "$scratch/json" --report "$scratch/page"
+stop 3 --max_memory "$least"
 go_on "no limit any more" "of 4 blocks are finished" --checkpoint_interval 100
 stop 2
 cp -r "$folder" "$scratch/saved"
