@@ -1,77 +1,15 @@
-/* The output directory: which places are refused, complete or not at all, leftovers of dead runs, two runs at once.
+/* The output directory: which places are refused, complete or not at all, what dead runs leave behind.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "io_testing.h"
+#include "outdir_testing.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "io/outdir.h"
 #include "io/tree.h"
-#include "io/work_lock.h"
-
-/* In place of the C library's: a file system that has no such locks. */
-static bool without_flock;
-int flock(int fd, int operation)
-{
-    if (!without_flock) return (int)syscall(SYS_flock, fd, operation);
-    errno = ENOLCK;
-    return -1;
-}
-
-static char *dir, *model, *out;
-
-static int setup(void **state)
-{
-    (void)state;
-    dir = make_scratch();
-    model = gs_path_join(dir, "model");
-    out = gs_path_join(dir, "out");
-    return mkdir(model, 0755);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    gs_free(model);
-    gs_free(out);
-    remove_scratch(dir);
-    return 0;
-}
-
-static void put(const char *folder, const char *name, const char *text, unsigned mode)
-{
-    char *path = gs_path_join(folder, name);
-    OK(gs_file_write_all(path, text, strlen(text), mode, &test_err));
-    gs_free(path);
-}
-
-static bool has(const char *folder, const char *name)
-{
-    char *path = gs_path_join(folder, name);
-    struct stat st;
-    const bool there = lstat(path, &st) == 0;
-    gs_free(path);
-    return there;
-}
-
-static int entries(const char *folder)
-{
-    int n = 0;
-    DIR *d = opendir(folder);
-    assert_non_null(d);
-    while (readdir(d) != NULL) n++;
-    closedir(d);
-    return n - 2;
-}
-
-static void begin(gs_outdir *o, bool overwrite) { OK(gs_outdir_begin(o, out, model, overwrite, &test_err)); }
 
 static void test_new(void **state)
 {
@@ -343,49 +281,6 @@ static void test_no_permission(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-static void test_two_runs(void **state)
-{
-    (void)state;
-    gs_outdir first, second;
-    char pid[64];
-    begin(&first, false);
-    snprintf(pid, sizeof pid, "another run (process %ld, since 20", (long)getpid());
-    FAILS(gs_outdir_begin(&second, out, model, false, &test_err), GS_ERR_IO, pid);
-    assert_true(gs_path_is_dir(first.work_path));
-    put(first.work_path, "a", "x", 0600);
-    OK(gs_outdir_commit(&first, &test_err));
-    gs_outdir_abort(&first);
-    OK(gs_outdir_begin(&second, out, model, true, &test_err));
-    gs_outdir_abort(&second);
-    assert_true(has(out, "a"));
-    assert_int_equal(entries(dir), 2);
-}
-
-/* A run that is killed leaves its folder; the next one clears it away. */
-static void test_dead_run(void **state)
-{
-    (void)state;
-    const pid_t child = fork();
-    if (child == 0) {
-        gs_outdir o;
-        if (gs_outdir_begin(&o, out, model, false, NULL) != GS_OK) _exit(1);
-        char *path = gs_path_join(o.work_path, "half");
-        if (gs_file_write_all(path, "x", 1, 0400, NULL) != GS_OK) _exit(1);
-        kill(getpid(), SIGKILL);
-    }
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status));
-    assert_true(has(dir, ".out.glmslim-work"));
-    gs_outdir o;
-    begin(&o, false);
-    assert_false(has(o.work_path, "half"));
-    OK(gs_outdir_commit(&o, &test_err));
-    gs_outdir_abort(&o);
-    assert_int_equal(entries(out), 0);
-    assert_int_equal(entries(dir), 2);
-}
-
 /* The folder as it is when a run dies between the two renames: the old output set aside, the new one not in place. */
 static void make_death(void)
 {
@@ -532,112 +427,6 @@ static void test_dead_between_renames_overwrite(void **state)
     assert_int_equal(entries(dir), 2);
 }
 
-static void test_work_folder_in_the_way(void **state)
-{
-    (void)state;
-    gs_outdir o;
-    put(dir, ".out.glmslim-work", "x", 0600);
-    FAILS(gs_outdir_begin(&o, out, model, false, &test_err), GS_ERR_IO, "in the way");
-    assert_int_equal(entries(dir), 2);
-    char *base = gs_path_join(dir, ".out.glmslim-work");
-    assert_int_equal(unlink(base), 0);
-    assert_int_equal(mkdir(base, 0700), 0);
-    put(base, "journal", "x", 0600);
-    assert_int_equal(chmod(base, 0770), 0); /* others could change what a run goes on from */
-    FAILS(gs_outdir_begin(&o, out, model, false, &test_err), GS_ERR_IO, "not this user's alone");
-    assert_int_equal(entries(dir), 2);
-    gs_free(base);
-}
-
-/* A directory of the caller's under the name of a work folder: neither begun with nor swept away. */
-static void test_not_a_work_folder(void **state)
-{
-    (void)state;
-    gs_outdir o;
-    char *base = gs_path_join(dir, ".out.glmslim-work");
-    assert_int_equal(mkdir(base, 0700), 0);
-    put(base, "thesis", "x", 0600);
-    FAILS(gs_outdir_begin(&o, out, model, false, &test_err), GS_ERR_IO, "no run has left it");
-    assert_int_equal(mkdir(out, 0755), 0);
-    put(out, "a", "x", 0600);
-    FAILS(gs_outdir_check(out, model, false, &test_err), GS_ERR_USAGE, "not empty");
-    assert_true(has(base, "thesis") && entries(base) == 1);
-    gs_free(base);
-}
-
-/* Who may write into the parent puts another directory in the folder's place, with a lock of its own. */
-static void test_exchanged(void **state)
-{
-    (void)state;
-    gs_outdir o;
-    begin(&o, false);
-    char *base = gs_strdup(o.base_path), *away = gs_path_join(dir, "away"), *new = gs_path_join(base, "new");
-    assert_int_equal(rename(base, away), 0);
-    assert_int_equal(mkdir(base, 0700), 0);
-    assert_int_equal(mkdir(new, 0700), 0);
-    put(base, "lock", "", 0600);
-    put(new, "thesis", "x", 0600);
-    FAILS(gs_outdir_keep_files(&o, NULL, 0, &test_err), GS_ERR_IO, "was exchanged");
-    FAILS(gs_outdir_clear(&o, &test_err), GS_ERR_IO, "was exchanged");
-    FAILS(gs_outdir_commit(&o, &test_err), GS_ERR_IO, "was exchanged");
-    assert_int_equal(mode_of(new), 0700);
-    gs_outdir_abort(&o);
-    assert_true(has(new, "thesis"));
-    assert_false(has(dir, "out"));
-    gs_free(base);
-    gs_free(away);
-    gs_free(new);
-}
-
-/* Where flock does not work there is a second kind of lock, and a lock file that a dead process has left is not in the way, even if
- * this process has its number. */
-static void test_without_flock(void **state)
-{
-    (void)state;
-    gs_outdir o, second;
-    char text[32], *base = gs_path_join(dir, ".out.glmslim-work");
-    snprintf(text, sizeof text, "%ld\n", (long)getpid());
-    assert_int_equal(mkdir(base, 0700), 0);
-    put(base, "lock", text, 0600);
-    without_flock = true;
-    begin(&o, false);
-    FAILS(gs_outdir_begin(&second, out, model, false, &test_err), GS_ERR_IO, "another run (process");
-    gs_outdir_abort(&o);
-    without_flock = false;
-    assert_int_equal(entries(dir), 1);
-    gs_free(base);
-}
-
-/* With no lock at all the file's content decides. */
-static void test_alive(void **state)
-{
-    (void)state;
-    char text[64], *path = gs_path_join(dir, "lock");
-    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    assert_true(fd >= 0);
-    assert_false(gs_work_lock_is_alive(fd)); /* empty */
-    OK(gs_work_lock_sign(fd, dir, &test_err));
-    assert_true(gs_work_lock_is_alive(fd)); /* this run */
-    const struct {
-        long pid;
-        const char *rest;
-        bool alive;
-    } row[] = {{getpid(), "2020-02-02 00:00:00 UTC\n1\n", false}, /* another process had this number */
-               {getpid(), "2020-02-02 00:00:00 UTC\n", false},
-               {getppid(), "2020-02-02 00:00:00 UTC\n1\n", false},
-               {getppid(), "2020-02-02 00:00:00 UTC\n", true}, /* nothing tells that it is another one */
-               {-1, "\n", false},
-               {0, "", false}};
-    for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
-        snprintf(text, sizeof text, "%ld\n%s", row[i].pid, row[i].rest);
-        assert_int_equal(ftruncate(fd, 0), 0);
-        OK(gs_pwrite_all(fd, 0, text, strlen(text), path, &test_err));
-        assert_int_equal(gs_work_lock_is_alive(fd), row[i].alive);
-    }
-    close(fd);
-    gs_free(path);
-}
-
 static void test_link_to_directory(void **state)
 {
     (void)state;
@@ -684,19 +473,12 @@ int main(void)
         CASE(test_refused_places),
         CASE(test_mount_point),
         CASE(test_no_permission),
-        CASE(test_two_runs),
-        CASE(test_dead_run),
         CASE(test_dead_between_renames),
         CASE(test_finished),
         CASE(test_finished_replacing),
         CASE(test_dead_while_clearing),
         CASE(test_left),
         CASE(test_dead_between_renames_overwrite),
-        CASE(test_work_folder_in_the_way),
-        CASE(test_not_a_work_folder),
-        CASE(test_exchanged),
-        CASE(test_without_flock),
-        CASE(test_alive),
         CASE(test_link_to_directory),
         CASE(test_free_bytes),
     };
