@@ -71,8 +71,7 @@ gs_stamp gs_path_stamp(const char *path)
 
 bool gs_stamp_equal(const gs_stamp *a, const gs_stamp *b)
 {
-    return a->bytes == b->bytes && a->seconds == b->seconds && a->nanoseconds == b->nanoseconds &&
-           a->changed == b->changed && a->changed_nanoseconds == b->changed_nanoseconds;
+    return a->bytes == b->bytes && a->seconds == b->seconds && a->nanoseconds == b->nanoseconds;
 }
 
 gs_status gs_file_open(gs_file *f, const char *path, gs_error *err)
@@ -140,11 +139,13 @@ gs_status gs_file_unchanged(const gs_file *f, gs_error *err)
     struct stat st;
     if (fstat(f->fd, &st) != 0) return gs_io_fail(err, errno, "examine", f->path);
     const gs_stamp now = stamp_of(&st);
-    if (gs_stamp_equal(&f->stamp, &now)) return GS_OK;
-    return gs_fail(err, GS_ERR_FILE,
-                   "%s was changed after it was opened (its content, its name or its permissions): what has been read "
-                   "may be of two files. Run again when nothing changes there any more",
-                   f->path);
+    if (!gs_stamp_equal(&f->stamp, &now))
+        return gs_fail(err, GS_ERR_FILE,
+                       "%s was changed after it was opened: what has been read may be of two files. Run again when "
+                       "nothing changes there any more",
+                       f->path);
+    const bool touched = f->stamp.changed != now.changed || f->stamp.changed_nanoseconds != now.changed_nanoseconds;
+    return touched ? gs_guard_touched(f->path, err) : GS_OK;
 }
 
 void gs_file_forget(const gs_file *f, uint64_t offset, uint64_t n)

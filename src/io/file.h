@@ -8,12 +8,11 @@
 
 #include "base/mem.h"
 
-/* One state of a file: other content, another name or mode, another file in its place make another stamp. Without the inode, whose
- * number some network file systems make up anew. All zero = there is no file. */
+/* One state of a file. Without the inode, whose number some network file systems make up anew. All zero = there is no file. */
 typedef struct gs_stamp {
     uint64_t bytes;
     int64_t seconds, nanoseconds;         /* of the last change of the content */
-    int64_t changed, changed_nanoseconds; /* of the last change of anything, which nobody can set back */
+    int64_t changed, changed_nanoseconds; /* of anything: name, links, mode too; nobody can set it back */
 } gs_stamp;
 
 typedef struct gs_file {
@@ -27,10 +26,12 @@ gs_status gs_file_open(gs_file *f, const char *path, gs_error *err) GS_CHECKED; 
 void gs_file_close(gs_file *f); /* accepts {.fd = -1} and all-zero with path == NULL */
 /* Exactly n bytes at offset, or an error. */
 gs_status gs_file_pread(const gs_file *f, uint64_t offset, void *dst, size_t n, gs_error *err) GS_CHECKED;
-/* GS_ERR_FILE if the open file is not as it was when it was opened. */
+/* GS_ERR_FILE if the open file's size or time of change is not what it was when it was opened. Where only the time of the last change of
+ * anything is, as behind a backup that makes hard links, or where the other was set back, the guard decides. */
 gs_status gs_file_unchanged(const gs_file *f, gs_error *err) GS_CHECKED;
 /* Of what the path leads to. */
 gs_stamp gs_path_stamp(const char *path);
+/* By size and time of change of the content. */
 bool gs_stamp_equal(const gs_stamp *a, const gs_stamp *b);
 /* The kernel may drop these pages: keeps a long run from filling the page cache. */
 void gs_file_forget(const gs_file *f, uint64_t offset, uint64_t n);

@@ -9,7 +9,7 @@
 
 #define REMEDY "; --secure refuses that"
 
-static atomic_bool refuse, told_link, told_writable, told_place;
+static atomic_bool refuse, told_link, told_writable, told_place, told_touched;
 static void (*_Atomic tell)(const char *text);
 
 void gs_guard_set(bool refuse_them, void (*tell_them)(const char *text))
@@ -18,6 +18,7 @@ void gs_guard_set(bool refuse_them, void (*tell_them)(const char *text))
     atomic_store(&told_link, false);
     atomic_store(&told_writable, false);
     atomic_store(&told_place, false);
+    atomic_store(&told_touched, false);
     atomic_store(&tell, tell_them);
 }
 
@@ -114,4 +115,17 @@ gs_status gs_guard_place(const char *path, gs_error *err)
     GS_TRY(check_owner(path, &st, err));
     if ((st.st_mode & S_ISVTX) != 0) return GS_OK;
     return check_mode(path, &st, ", where the result is made,", &told_place, err);
+}
+
+gs_status gs_guard_touched(const char *path, gs_error *err)
+{
+    if (gs_guard_refuses())
+        return gs_fail(err, GS_ERR_FILE,
+                       "%s was renamed, linked or given other permissions after it was opened, or its time was set "
+                       "back, which --secure refuses: run again when nothing changes there any more",
+                       path);
+    say(&told_touched, path,
+        " was renamed, linked or given other permissions during the run, or exchanged by somebody who set its time "
+        "back");
+    return GS_OK;
 }

@@ -22,5 +22,8 @@ gs_status gs_guard_directory(const char *path, gs_error *err) GS_CHECKED;
 /* A directory that a work folder is made in: who may rename things there can exchange the folder. There, unlike in a directory of
  * inputs, where adding a file is enough, the sticky bit helps. */
 gs_status gs_guard_place(const char *path, gs_error *err) GS_CHECKED;
+/* A file whose size and time of change are what they were when it was opened, though something of it has changed since: its name, links or
+ * permissions, or its content by somebody who has set the time back. */
+gs_status gs_guard_touched(const char *path, gs_error *err) GS_CHECKED;
 
 #endif

@@ -118,10 +118,17 @@ changed() {
 flip() {
     cp -p "$model/$shard" "$scratch/was"
     head -c 1000 /dev/zero | tr '\0' '\5' | dd of="$model/$shard" bs=1 seek=60000 conv=notrunc status=none
+}
+hide() {
+    flip
     touch -r "$scratch/was" "$model/$shard"
 }
 changed "a shard" "$shard was changed after it was opened" flip
 equal "a shard: left behind" "$(ls -A "$scratch/changed")" ""
+fresh
+run+=(--secure)
+changed "a shard, its time set back" "its time was set back, which --secure refuses" hide
+unset 'run[-1]'
 fresh
 blank() { echo >>"$model/tokenizer_config.json"; }
 changed "the tokenizer" "tokenizer_config.json was changed during the run" blank
