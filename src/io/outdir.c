@@ -116,10 +116,10 @@ static gs_status drop_base(gs_outdir *o, gs_error *err)
     if (status == GS_OK) status = gs_tree_clear(o->base_path, goes_last, NULL, err);
     if (status == GS_OK) {
         char *begun = gs_path_join(o->base_path, "begun");
-        unlink(begun);
+        const bool gone = unlink(begun) == 0 || errno == ENOENT;
         gs_free(begun);
         (void)!gs_dir_sync(o->base_path, NULL);
-        gs_work_lock_remove(o->base_path);
+        if (gone) gs_work_lock_remove(o->base_path);
     }
     close(o->lock_fd);
     o->lock_fd = -1;
