@@ -26,8 +26,10 @@ static bool shifts(const gs_target_request *q, gs_role role)
     return false;
 }
 
+bool gs_target_takes_group(int64_t group) { return group == 64 || group == 128 || group == 256; }
+
 /* Of 32, 64, 128 and 256 the first; the older layout's config.json also names one that was asked for without effect. */
-static bool refused_group(int group) { return group != 0 && group != 64 && group != 128 && group != 256; }
+static bool refused_group(int group) { return group != 0 && !gs_target_takes_group(group); }
 
 static bool config_is_quantized(const gs_config *c)
 {

@@ -71,6 +71,8 @@ gs_status gs_target_check(const gs_target *t, const gs_target_request *q, gs_str
 /* The type engines compute in, which config.json must name and deq_scale and scales follow: the checkpoint's, except that float32
  * runs nowhere and becomes bfloat16, whose range is the same. */
 gs_dtype gs_target_dtype(const gs_config *c);
+/* Does MindIE take groups of that many weights? */
+bool gs_target_takes_group(int64_t group);
 /* Are the characters of the path, made absolute, all of those that MindIE takes (GS_MINDIE_PATH)? It may not exist yet. */
 bool gs_target_path_fits(const char *path);
 /* Does _name_or_path say that this is a GLM-4 in the way MindIE looks for it? name may be NULL. */

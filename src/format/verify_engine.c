@@ -49,13 +49,11 @@ GS_CHECK_DIRECTORY(engine_head)
     return GS_OK;
 }
 
-static bool takes_group(int64_t group) { return group == 64 || group == 128 || group == 256; }
-
 GS_CHECK_DIRECTORY(engine_groups)
 {
     const int64_t said = gs_verify_group_said(v);
     (void)err;
-    if (said != 0 && !takes_group(said)) {
+    if (said != 0 && !gs_target_takes_group(said)) {
         char text[64];
         snprintf(text, sizeof text, "group_size is %lld", (long long)said);
         refused(v, v->q.type, GS_TF_GROUP_32, text);
@@ -67,7 +65,7 @@ GS_CHECK_DIRECTORY(engine_groups)
         if (group == 0) continue;
         snprintf(text, sizeof text, "'%s' has one scale per %lld weights", l->prefix, (long long)group);
         if (refused(v, l->linear.scheme->type, GS_TF_PER_GROUP, text)) continue;
-        if (!takes_group(group)) refused(v, l->linear.scheme->type, GS_TF_GROUP_32, text);
+        if (!gs_target_takes_group(group)) refused(v, l->linear.scheme->type, GS_TF_GROUP_32, text);
     }
     return GS_OK;
 }

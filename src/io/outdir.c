@@ -105,7 +105,7 @@ static void remove_parents(const gs_outdir *o)
 static bool goes_last(const void *ctx, const char *name)
 {
     (void)ctx;
-    return strcmp(name, "lock") == 0 || strcmp(name, "begun") == 0;
+    return strcmp(name, GS_WORK_LOCK) == 0 || strcmp(name, "begun") == 0;
 }
 
 /* Whoever dies here leaves something that is_leftover() knows: what tells a finished run goes last but for the lock, and as long as
@@ -222,7 +222,7 @@ gs_status gs_outdir_enter(gs_outdir *o, const char *final_path, const char *mode
 gs_status gs_outdir_clear(gs_outdir *o, gs_error *err)
 {
     GS_TRY(check_ours(o, err));
-    GS_TRY(gs_tree_empty(o->base_path, "lock", err));
+    GS_TRY(gs_tree_empty(o->base_path, GS_WORK_LOCK, err));
     if (mkdir(o->work_path, 0700) != 0) return gs_io_fail(err, errno, "create the work folder", o->work_path);
     return write_begun(o, err);
 }

@@ -16,7 +16,6 @@
 #include "io/io_error.h"
 #include "io/tree.h"
 
-#define LOCK        "lock"
 #define LOCK_TRIES  16
 #define LOCK_BYTES  96
 #define SINCE_BYTES 32
@@ -106,7 +105,7 @@ static gs_status look_into(const char *base, bool *locked, bool *other, gs_error
     if (!dir && errno == ENOENT) return GS_OK; /* it has gone meanwhile */
     if (!dir) return gs_io_fail(err, errno, "list", base);
     for (const char *name; (name = gs_dir_next(dir, base, &status, err)) != NULL;)
-        *(strcmp(name, LOCK) == 0 ? locked : other) = true;
+        *(strcmp(name, GS_WORK_LOCK) == 0 ? locked : other) = true;
     closedir(dir);
     return status;
 }
@@ -124,7 +123,7 @@ static gs_status make_base(const char *base, gs_error *err)
     GS_TRY(look_into(base, &locked, &other, err));
     if (locked || !other) return GS_OK;
     return gs_fail(err, GS_ERR_IO,
-                   "%s is called like a work folder but has no file \"" LOCK
+                   "%s is called like a work folder but has no file \"" GS_WORK_LOCK
                    "\": no run has left it. Look at what is in "
                    "it, then move it elsewhere or remove it",
                    base);
@@ -132,7 +131,7 @@ static gs_status make_base(const char *base, gs_error *err)
 
 gs_status gs_work_lock_take(const char *base, const char *final_path, int *held, gs_error *err)
 {
-    char *path = gs_path_join(base, LOCK);
+    char *path = gs_path_join(base, GS_WORK_LOCK);
     gs_status status = GS_ERR_IO;
     for (int i = 0; i < LOCK_TRIES; i++) {
         status = make_base(base, err);
@@ -161,7 +160,7 @@ gs_status gs_work_lock_take(const char *base, const char *final_path, int *held,
 bool gs_work_lock_is_held(int fd, const char *base)
 {
     struct stat held, named;
-    char *path = gs_path_join(base, LOCK);
+    char *path = gs_path_join(base, GS_WORK_LOCK);
     const bool same =
         fstat(fd, &held) == 0 && lstat(path, &named) == 0 && held.st_dev == named.st_dev && held.st_ino == named.st_ino;
     gs_free(path);
@@ -184,7 +183,7 @@ gs_status gs_work_lock_sign(int fd, const char *base, gs_error *err)
 
 void gs_work_lock_remove(const char *base)
 {
-    char *path = gs_path_join(base, LOCK);
+    char *path = gs_path_join(base, GS_WORK_LOCK);
     unlink(path);
     gs_free(path);
     rmdir(base);

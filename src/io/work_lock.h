@@ -6,6 +6,8 @@
 
 #include "base/status.h"
 
+#define GS_WORK_LOCK "lock" /* the file's name */
+
 /* Make the folder if there is none, and lock it. Refused: that of a living run, and a directory that is not a work folder.
  * final_path: for messages. */
 gs_status gs_work_lock_take(const char *base, const char *final_path, int *fd, gs_error *err) GS_CHECKED;

@@ -32,7 +32,6 @@ typedef struct gs_compat_row {
     const char *reference; /* what the reference does */
     const char *ours;      /* what is done by default, and why */
     const char *spec;      /* the option it shows with */
-    bool built;            /* the code that honours it exists */
 } gs_compat_row;
 
 extern const gs_compat_row gs_compat_rows[GS_COMPAT_COUNT];
