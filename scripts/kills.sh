@@ -162,7 +162,9 @@ for ((r = 0; r < ${#recipes[@]}; r++)); do
     passed=$((passed + good))
     failed=$((failed + n - good + too_large))
     all_kills=$((all_kills + recipe_kills))
-    echo "${recipes[r]//$place\//}: $good of $n, killed $recipe_kills times, a run takes $((lasts / 1000000)) ms, folder without streams $((100 * most / result_bytes)) % of the result"
+    folder=", folder without streams $((100 * most / result_bytes)) % of the result"
+    [ $mode != power ] || folder= # not looked at
+    echo "${recipes[r]//$place\//}: $good of $n, killed $recipe_kills times, a run takes $((lasts / 1000000)) ms$folder"
 done
 echo "kills ($mode, $all_kills of them): $passed passed, $failed failed"
 [ $failed = 0 ]

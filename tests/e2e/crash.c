@@ -46,9 +46,10 @@ static char root[4096];
 static node **nodes;
 static int n_nodes;
 static long at, calls, journal_syncs, wanted_syncs, last_sync;
-static bool plays_disk, dead;
-static int refusal; /* instead of death: the errno value of that call, */
-static bool once;   /* or of all from there on */
+static bool plays_disk;
+static _Thread_local bool dying; /* the others wait for the lock, for ever */
+static int refusal;              /* instead of death: the errno value of that call, */
+static bool once;                /* or of all from there on */
 static uint64_t seed;
 
 #define REAL(ret, fn, ...)                                                                                             \
@@ -103,6 +104,19 @@ static name *list(const char *path, int *n)
     return out;
 }
 
+/* A directory has one name: its rename, saved where it is now, is saved where it was. */
+static void forget_elsewhere(const node *now)
+{
+    for (int i = 0; i < n_nodes; i++) {
+        node *n = nodes[i];
+        for (int k = 0; k < now->n_entries && n != now; k++) {
+            int e = n->n_entries;
+            while (e > 0 && n->entry[e - 1].ino != now->entry[k].ino) e--;
+            if (e > 0 && find(now->entry[k].ino, true)->directory) n->entry[e - 1] = n->entry[--n->n_entries];
+        }
+    }
+}
+
 static void sync_path(const char *path)
 {
     struct stat st;
@@ -113,6 +127,7 @@ static void sync_path(const char *path)
     if (n->directory) {
         free(n->entry);
         n->entry = list(path, &n->n_entries);
+        forget_elsewhere(n);
     } else {
         free(n->data);
         n->data = read_file(path, &n->bytes);
@@ -145,39 +160,50 @@ static bool coin(void)
 /* A rename of a directory happens or does not, in both places. */
 static bool newer_folders;
 
-/* The present content of a file without regard to its name. */
+/* What there is now, whatever its name: a file's content, a directory's path. */
 typedef struct present {
     ino_t ino;
     char *data;
     size_t bytes;
 } present;
-static present *now_files;
+static present *now_there;
 static int n_now;
 
-static void remember(const char *path)
+static void add_present(ino_t ino, char *data, size_t bytes)
+{
+    now_there = realloc(now_there, (size_t)(n_now + 1) * sizeof *now_there);
+    now_there[n_now++] = (present){ino, data, bytes};
+}
+
+static const present *find_present(ino_t ino)
+{
+    for (int i = 0; i < n_now; i++)
+        if (now_there[i].ino == ino) return &now_there[i];
+    return NULL;
+}
+
+static void remember(ino_t ino, const char *path)
 {
     int n;
     name *e = list(path, &n);
+    add_present(ino, strdup(path), 0);
     for (int i = 0; i < n; i++) {
         char full[4400];
+        size_t bytes;
         snprintf(full, sizeof full, "%s/%s", path, e[i].text);
         if (find(e[i].ino, true)->directory) {
-            remember(full);
+            remember(e[i].ino, full);
             continue;
         }
-        now_files = realloc(now_files, (size_t)(n_now + 1) * sizeof *now_files);
-        now_files[n_now].ino = e[i].ino;
-        now_files[n_now].data = read_file(full, &now_files[n_now].bytes);
-        n_now++;
+        char *data = read_file(full, &bytes);
+        add_present(e[i].ino, data, bytes);
     }
     free(e);
 }
 
 static void restore_file(const node *n, const char *path)
 {
-    const present *p = NULL;
-    for (int i = 0; i < n_now && !p; i++)
-        if (now_files[i].ino == n->ino) p = &now_files[i];
+    const present *p = find_present(n->ino);
     const size_t bytes = p && coin() ? p->bytes : n->bytes;
     char *data = calloc(1, bytes + 1);
     for (size_t b = 0; b < bytes; b += 4096) {
@@ -193,19 +219,19 @@ static void restore_file(const node *n, const char *path)
     free(data);
 }
 
-/* What is in the directory now, and what was there when it was synced: each name by a coin. An unsynced rename may so leave both
- * names, or none. to: where it is built. */
-static void restore_tree(ino_t ino, const char *now_path, const char *to, int depth)
+/* What is in the directory now, wherever it is, and what was there when it was synced: each name by a coin. An unsynced rename of a
+ * file may so leave both names, or none. to: where it is built. */
+static void restore_tree(ino_t ino, const char *to, int depth)
 {
     const node *dir = find(ino, true);
+    const present *now = find_present(ino);
     int n_here = 0;
-    name *here = now_path ? list(now_path, &n_here) : NULL;
+    name *here = now ? list(now->data, &n_here) : NULL;
     mkdir(to, 0700);
     for (int i = 0; i < dir->n_entries + n_here && depth < 20; i++) {
         const bool old = i < dir->n_entries;
         const name *e = old ? &dir->entry[i] : &here[i - dir->n_entries];
-        char full[4400], there[4400];
-        struct stat st;
+        char full[4400];
         const name *other = NULL;
         for (int k = 0; k < (old ? n_here : dir->n_entries) && !other; k++) {
             const name *c = old ? &here[k] : &dir->entry[k];
@@ -216,11 +242,9 @@ static void restore_tree(ino_t ino, const char *now_path, const char *to, int de
         if (!other && newer == old) continue;
         if (other && other->ino != e->ino && newer) e = other;
         snprintf(full, sizeof full, "%s/%s", to, e->text);
-        snprintf(there, sizeof there, "%s/%s", now_path ? now_path : "", e->text);
-        const bool still = now_path && lstat(there, &st) == 0 && st.st_ino == e->ino;
         const node *n = find(e->ino, true);
         if (n->directory)
-            restore_tree(n->ino, still ? there : NULL, full, depth + 1);
+            restore_tree(n->ino, full, depth + 1);
         else
             restore_file(n, full);
     }
@@ -231,14 +255,14 @@ static void restore_tree(ino_t ino, const char *now_path, const char *to, int de
 static void die(void)
 {
     struct stat st;
-    dead = true;
+    dying = true;
     if (plays_disk && lstat(root, &st) == 0) {
         char built[4200], gone[4200];
         snprintf(built, sizeof built, "%s.built", root);
         snprintf(gone, sizeof gone, "%s.gone", root);
-        remember(root);
+        remember(st.st_ino, root);
         newer_folders = coin();
-        restore_tree(st.st_ino, root, built, 0);
+        restore_tree(st.st_ino, built, 0);
         rename(root, gone);
         rename(built, root);
     }
@@ -266,7 +290,7 @@ static bool at_below(int fd, const char *path) { return path[0] == '/' ? below(p
 /* The call is about to be made; journal: it syncs one. Holds the lock if it counts. */
 static bool enter_sync(bool counts, bool journal)
 {
-    if (!counts || dead || root[0] == '\0') return false;
+    if (!counts || dying || root[0] == '\0') return false;
     pthread_mutex_lock(&lock);
     calls++;
     if (journal && ++journal_syncs == last_sync) at = calls;
