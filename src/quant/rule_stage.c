@@ -13,7 +13,7 @@ static float group_factor(const int8_t *q8, int64_t n)
     int64_t i = 0;
     for (; i + GS_ROW_BLOCK <= n; i += GS_ROW_BLOCK) {
         for (int j = 0; j < GS_ROW_BLOCK; j++) {
-            const int16_t q = q8[i + j], a = (int16_t)(q < 0 ? -q : q);
+            const int16_t a = (int16_t)(q8[i + j] < 0 ? -q8[i + j] : q8[i + j]);
             lane[j] = a > lane[j] ? a : lane[j];
         }
     }
