@@ -167,7 +167,8 @@ static void run_child(const char *program, const bad_case *c, int out)
     /* However a file lies about sizes, it may not cost much memory. A sanitizer reserves terabytes for itself. */
     const struct rlimit room = {(rlim_t)3 << 30, (rlim_t)3 << 30};
     if (getenv("GS_SANITIZED") == NULL && setrlimit(RLIMIT_AS, &room) != 0) bad_stop("limit", c->name);
-    alarm(SECONDS);
+    const char *patience = getenv("GS_PATIENCE"); /* more of it under an emulator */
+    alarm(SECONDS * (unsigned)(patience ? atoi(patience) : 1));
     execv(program, (char *const *)args);
     bad_stop("run", program);
 }
