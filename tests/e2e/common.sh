@@ -13,6 +13,8 @@ checks=0
 failures=0
 sanitized=no
 "$GLMSLIM" version | grep -q 'address sanitizer' && sanitized=yes
+heavy=$sanitized # takes more time and address space: sanitizers and emulators
+[ "${GS_PATIENCE:-1}" = 1 ] || heavy=yes
 
 exec 9>&1 # a check whose output goes to a log complains on the screen all the same
 fail() {
@@ -37,7 +39,7 @@ equal() {
 # The mini model's calibration samples; under a sanitizer or emulator, which is not there for the figures, the first quarter.
 samples() {
     local all=$GS_SOURCE_DIR/demo/calib.json
-    if [ $sanitized = yes ] || [ "${GS_PATIENCE:-1}" != 1 ]; then
+    if [ $heavy = yes ]; then
         head -n 64 "$all" >"$scratch/samples.json" && printf ' }\n]\n' >>"$scratch/samples.json"
         all=$scratch/samples.json
     fi
@@ -90,7 +92,7 @@ refused() {
     (
         cd "$place" || exit 99
         # No file, however it lies about sizes, may cost much memory. (Emulators and sanitizers reserve more.)
-        [ $sanitized = yes ] || [ "${GS_PATIENCE:-1}" != 1 ] || ulimit -v 3000000
+        [ $heavy = yes ] || ulimit -v 3000000
         timeout $((120 * ${GS_PATIENCE:-1})) "$quant" --save_directory out "$@"
     ) >"$log" 2>&1
     got=$?

@@ -63,6 +63,7 @@ for i in "${!names[@]}"; do
 done
 says "table" "$log" "minmax W8A8" "perplexity rises by" "KL is the figure to rank by" "outputs with the most noise" " dB "
 if [ $sanitized = no ]; then # the thread sanitizer's business, not the address sanitizer's
+    says "table, a row with m1" "$log" "minmax-m1-all W8A8"
     cp "$json" "$scratch/one.json"
     evaluate --text "$text" --threads 3 --quant_path "${names[0]}" --quant_path "${names[@]:1}"
     check "threads do not show" cmp -s "$json" "$scratch/one.json"
