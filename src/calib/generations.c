@@ -118,13 +118,28 @@ void gs_generations_turn(gs_generations *g)
     g->fresh = g->digest_rows = 0;
 }
 
+static void close_file(gs_generations *g, int i)
+{
+    if (!g->file[i].path) return;
+    gs_direct_close(&g->reader[i]);
+    gs_file_close(&g->file[i]);
+}
+
+void gs_generations_drop(gs_generations *g, bool all)
+{
+    if (!g->dir) return;
+    for (int i = 0; i < 2; i++) {
+        if (i == g->kept && !all) continue;
+        char *path = path_of(g, i);
+        close_file(g, i);
+        (void)!gs_path_remove(path, NULL);
+        gs_free(path);
+    }
+}
+
 void gs_generations_close(gs_generations *g)
 {
-    for (int i = 0; i < 2; i++) {
-        if (!g->file[i].path) continue;
-        gs_direct_close(&g->reader[i]);
-        gs_file_close(&g->file[i]);
-    }
+    for (int i = 0; i < 2; i++) close_file(g, i);
     gs_free(g->dir);
     gs_free(g->name);
     *g = (gs_generations){0};

@@ -44,6 +44,9 @@ gs_status gs_generations_write(gs_generations *g, int64_t row0, int64_t rows, co
 gs_status gs_generations_sync(gs_generations *g, gs_stream_state *out, gs_error *err) GS_CHECKED;
 /* The record is on the disk. */
 void gs_generations_turn(gs_generations *g);
+/* No row is read or written any more: the files go, but for the one a resumed run would need, unless `all`. What cannot be removed stays
+ * until the work folder goes. */
+void gs_generations_drop(gs_generations *g, bool all);
 void gs_generations_close(gs_generations *g); /* the files stay; accepts an all-zero struct */
 
 #endif

@@ -172,12 +172,12 @@ gs_status gs_keep_end_pass(gs_walk *w, gs_error *err)
     const gs_keep *k = &w->keep;
     const double now = gs_seconds();
     if (!k->on) return GS_OK;
-    if (w->writer && now - w->job->resume.last < w->job->recipe->checkpoint_interval)
-        return gs_keeper_wait(&w->keep.keeper, err);
-    GS_TRY(make(w, true, err));
-    const gs_status status = gs_keeper_wait(&w->keep.keeper, err);
-    gs_job_phase(w->job, "keep", gs_seconds() - now);
-    return status;
+    const bool record = !w->writer || now - w->job->resume.last >= w->job->recipe->checkpoint_interval;
+    if (record) GS_TRY(make(w, true, err));
+    GS_TRY(gs_keeper_wait(&w->keep.keeper, err));
+    for (int i = 0; i < GS_STREAMS; i++) gs_generations_drop(&w->stream[i].files, record);
+    if (record) gs_job_phase(w->job, "keep", gs_seconds() - now);
+    return GS_OK;
 }
 
 void gs_keep_close(gs_keep *k)

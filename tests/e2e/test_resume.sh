@@ -31,6 +31,17 @@ stop() {
     equal "stopped after $records: files" "$(cd "$folder" && find . -type f | grep -vE '^\./([a-z]+-stream\.[01]|journal|begun|lock|new/.*)$')" ""
     check "stopped after $records: size of the rest" [ "$(bytes "$folder" ! -name '*-stream.[01]')" -le $((result_bytes + 65536)) ]
 }
+# die_at CALL: of those that change files; CRASH_HOW as the library has it.
+die_at() {
+    rm -rf "$yard"
+    mkdir "$yard"
+    CRASH_DIR=$yard CRASH_AT=$1 LD_PRELOAD=$CRASH run 2>/dev/null
+}
+# last_call: of an undisturbed run.
+last_call() {
+    CRASH_COUNT=$scratch/calls die_at 0
+    awk 'NR == 1 { print $1 }' "$scratch/calls"
+}
 # go_on NAME TEXT OPTION…: the next command ends with the expected bytes, and says where it began.
 go_on() {
     local name=$1 text=$2
@@ -88,6 +99,11 @@ least=$(least 2 --save_directory "$yard/none" "${recipe[@]}")
 go_on "other threads, memory, messages" "" --threads 1 --max_memory "$least" --quiet --json "$scratch/json" --report "$scratch/page"
 stop 3 --max_memory "$least"
 go_on "no limit any more" "of 4 blocks are finished" --checkpoint_interval 100
+# Hidden states go when the last block is done, before the result is put in its place.
+die_at $(($(last_call) - 30))
+equal "near the end: exit code" $? 137
+equal "near the end: files of hidden states" "$(ls "$folder" | grep -c stream)" 0
+go_on "near the end" "pass 1 is finished"
 stop 2
 cp -r "$folder" "$scratch/saved"
 for f in "$folder"/*-stream.*; do spoil "$f" 1000; done
@@ -131,14 +147,9 @@ for how in full fault; do
 done
 
 # The result is in its place and only the last sync failed: then there is nothing to go on with, and nothing says so.
-rm -rf "$yard"
-mkdir "$yard"
-CRASH_DIR=$yard CRASH_COUNT=$scratch/calls LD_PRELOAD=$CRASH run
-calls=$(awk 'NR == 1 { print $1 }' "$scratch/calls")
+calls=$(last_call)
 for at in $(seq "$calls" -1 $((calls - 20))); do
-    rm -rf "$yard"
-    mkdir "$yard"
-    CRASH_DIR=$yard CRASH_AT=$at CRASH_HOW=fault LD_PRELOAD=$CRASH run
+    CRASH_HOW=fault die_at "$at"
     got=$?
     if grep -q "is whole and in its place" "$log"; then break; fi
 done
