@@ -36,6 +36,14 @@ equal() {
     [ "$2" = "$3" ] || fail "$1: got '$2', expected '$3'"
 }
 
+# binary PROGRAM: its file; where it is a script that starts the program in an emulator, the file that the script starts.
+binary() {
+    local file
+    file=$(readlink -f "$1")
+    if [ "$(head -c 2 "$file" | tr -d '\0')" = '#!' ]; then file=$(sed -n 's/^exec .* \([^ ]*\) "$@"$/\1/p' "$file"); fi
+    readlink -f "$file"
+}
+
 # The mini model's calibration samples; under a sanitizer or emulator, which is not there for the figures, the first quarter.
 samples() {
     local all=$GS_SOURCE_DIR/demo/calib.json

@@ -185,13 +185,11 @@ touch -d '2021-01-01' "$scratch"/model/*.safetensors
 # The same program with another version in it; where it is a script that starts the program in an emulator, a script for that.
 mkdir "$scratch/newer"
 newer=$scratch/newer/quant_glm
-file=$(readlink -f "$quant")
-begins=$(head -c 2 "$file" | tr -d '\0')
-[ "$begins" != '#!' ] || file=$(sed -n 's/^exec .* \([^ ]*\) "$@"$/\1/p' "$file")
-LC_ALL=C sed 's/0\.1\.0/0.1.9/g' "$(readlink -f "$file")" >"$newer"
+file=$(binary "$quant")
+LC_ALL=C sed 's/0\.1\.0/0.1.9/g' "$file" >"$newer"
 chmod +x "$newer"
-if [ "$begins" = '#!' ]; then
-    sed "s|$file|$newer|" "$quant" >"$scratch/quant_glm"
+if [ "$file" != "$(readlink -f "$quant")" ]; then
+    sed "s|$(dirname "$file")/[^ ]*|$newer|" "$quant" >"$scratch/quant_glm"
     newer=$scratch/quant_glm
     chmod +x "$newer"
 fi

@@ -189,9 +189,10 @@ equal "beside them" "$(ls -A "$scratch/dash")" page
 # Nothing is started: the program does not even link what could. Nothing is written elsewhere: neither TMPDIR nor the home is used.
 if command -v nm >/dev/null && [ $sanitized = no ]; then
     checks=$((checks + 1))
-    started=$(nm -D --undefined-only "$GLMSLIM" | grep -wE '(system|popen|exec[lv]p?e?|execveat|fexecve|posix_spawnp?|fork|vfork|dlopen|dlmopen|wordexp)(@.*)?$')
+    program=$(binary "$GLMSLIM")
+    started=$(nm -D --undefined-only "$program" | grep -wE '(system|popen|exec[lv]p?e?|execveat|fexecve|posix_spawnp?|fork|vfork|dlopen|dlmopen|wordexp)(@.*)?$')
     [ -z "$started" ] || fail "the program can start others: $started"
-    equal "the check sees symbols" "$(nm -D --undefined-only "$GLMSLIM" | grep -cwE '(renameat2|openat|pread)(@.*|64.*)?$' | grep -c '^[1-9]')" 1
+    equal "the check sees symbols" "$(nm -D --undefined-only "$program" | grep -cwE '(renameat2|openat|pread)(@.*|64.*)?$' | grep -c '^[1-9]')" 1
 else
     echo "SKIP symbols: no nm, or a sanitizer's own"
 fi
