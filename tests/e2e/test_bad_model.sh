@@ -166,7 +166,9 @@ untaken "generation_config is a link to itself" 3 "generation_config.json"
 # Weights of another model are none of them, whatever they are called; and a copy takes no memory.
 truncate -s 100000 "$model/audio_tokenizer.safetensors"
 truncate -s 60000000 "$model/tokenizer_extra.bin"
-peak=$("$PEAK" "$quant" --quiet --model_path "$model" --save_directory "$scratch/taken" --calib_file "$scratch/calib.json" 2>"$log")
+measured=("$PEAK") # under an emulator it would have to be emulated itself
+[ $heavy = no ] || measured=()
+peak=$("${measured[@]}" "$quant" --quiet --model_path "$model" --save_directory "$scratch/taken" --calib_file "$scratch/calib.json" 2>"$log")
 equal "strangers beside the weights" $? 0
 [ $heavy = yes ] || check "a copy takes no memory" test "$peak" -lt 50000000
 check "copied" cmp "$model/tokenizer_extra.bin" "$scratch/taken/tokenizer_extra.bin"
