@@ -103,7 +103,7 @@ static void check(int64_t tokens, int64_t hidden, int64_t window)
         for (int64_t row = 0; row < tokens; row += window)
             compare(&memory, &file, row, tokens - row < window ? tokens - row : window);
     }
-    assert_int_equal(entries(dir), 2); /* generations */
+    assert_int_equal(entries(dir), 2);        /* generations */
     gs_generations_drop(&memory.files, true); /* has none */
     gs_generations_drop(&file.files, false);  /* but for that of the last record */
     assert_int_equal(entries(dir), 1);
