@@ -38,7 +38,8 @@ ignores() { echo $((0x$(sed -n 's/^SigIgn:[[:space:]]*//p' "/proc/$pid/status") 
 
 with=(env --ignore-signal=HUP) # nohup
 start out --use_kvcache_quant True
-equal "SIGHUP is ignored" "$(ignores 1)" 1
+# An emulator takes every signal itself, and keeps what is ignored to itself.
+[ "$(binary "$quant")" != "$(readlink -f "$quant")" ] || equal "SIGHUP is ignored" "$(ignores 1)" 1
 with=()
 stop "SIGINT in the float pass" INT 8
 says "SIGINT" "$log" "error: " "interrupted"
